@@ -1,0 +1,1 @@
+"""The ground floor: pictures in, masks out, on numpy, Pillow and onnxruntime alone; it never imports torch."""

@@ -1,0 +1,37 @@
+"""The one error that a user's mistake raises: what is wrong, what was expected, what was got, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FeathersegError(ValueError):
+    """A mistake that the user can mend.
+
+    The message is one line, ``what: expected ...; got ...: remedy``. The command line prints it as it is and exits with 2.
+    """
+
+    def __init__(self, what: str, *, expected: object = None, got: object = None, remedy: str = "") -> None:
+        parts = [what]
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        if got is not None:
+            parts.append(f"got {got}")
+        line = "; ".join(parts) + (f": {remedy}" if remedy else "")
+        super().__init__(" ".join(line.split()))
+
+
+def nearest(value: object, allowed: Iterable[object]) -> str:
+    """``did you mean 'cbam'?`` for the allowed value that reads most like ``value``; empty where none does."""
+    close = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def refuse_unknown(what: str, value: object, allowed: Iterable[object]) -> None:
+    """Raise unless ``value`` is one of ``allowed``; the message lists them and names the nearest match."""
+    menu = list(allowed)
+    if value in menu:
+        return
+    names = ", ".join(str(item) for item in menu)
+    raise FeathersegError(what, expected=f"one of {names}", got=repr(value), remedy=nearest(value, menu))
