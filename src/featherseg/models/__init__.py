@@ -1,0 +1,34 @@
+"""One paper = one file. `MODELS` is the whole menu: name -> configuration, whose defaults are the paper's full network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featherseg.models.affnet import AFFNetConfig
+from featherseg.models.base import ModelConfig, SegNetwork, SegOutput
+from featherseg.runtime.errors import refuse_unknown
+
+__all__ = ["MODELS", "ModelConfig", "SegNetwork", "SegOutput", "create_model", "list_models", "model_config"]
+
+MODELS: dict[str, type[ModelConfig]] = {
+    "affnet": AFFNetConfig,
+}
+
+
+def list_models() -> list[str]:
+    """The names `create_model` takes."""
+    return list(MODELS)
+
+
+def model_config(name: str, **fields: Any) -> ModelConfig:
+    """The configuration of a network; an unknown name, field or value is refused with the nearest match."""
+    refuse_unknown("model", name, MODELS)
+    return MODELS[name].of(fields)
+
+
+def create_model(name: str, *, num_classes: int, **fields: Any) -> SegNetwork:
+    """Build a network: `create_model("affnet", num_classes=11, fusion="ewa")`; the defaults are the paper's full network.
+
+    Nothing is downloaded unless a field asks for it (`pretrained="imagenet"`).
+    """
+    return model_config(name, **fields).build(num_classes)

@@ -1,0 +1,78 @@
+"""Convolution blocks: CBR, depth-wise separable convolution, inverted residual, resizing."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ConvBNReLU(nn.Sequential):
+    """CBR: convolution, batch norm, ReLU; (N,in,H,W) -> (N,out,H/stride,W/stride), rounded up.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: 1, 3, 5 ...; the padding keeps the size.
+        stride: 1 or 2.
+        dilation: spacing of the kernel's taps.
+        groups: 1, or `in_channels` for a depth-wise convolution.
+        bias: whether the convolution keeps a bias although batch norm follows (some papers' code does).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> None:
+        padding = dilation * (kernel_size - 1) // 2
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class DepthwiseSeparable(nn.Sequential):
+    """DS: depth-wise 3x3, then point-wise 1x1, each with batch norm and ReLU (MobileNetV1's block)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+        super().__init__(
+            ConvBNReLU(in_channels, in_channels, 3, stride=stride, groups=in_channels),
+            ConvBNReLU(in_channels, out_channels, 1),
+        )
+
+
+class InvertedResidual(nn.Module):
+    """IR: expand 1x1, depth-wise 3x3, project 1x1 without activation; a shortcut where the shape stays (MobileNetV2)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, expansion: int = 6) -> None:
+        super().__init__()
+        width = in_channels * expansion
+        self.body = nn.Sequential(
+            ConvBNReLU(in_channels, width, 1) if expansion > 1 else nn.Identity(),
+            ConvBNReLU(width, width, 3, stride=stride, groups=width),
+            nn.Conv2d(width, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N,in,H,W) -> (N,out,H/stride,W/stride)."""
+        y: Tensor = self.body(x)
+        return x + y if self.has_shortcut else y
+
+
+def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
+    """Bilinear resize of (N,C,h,w) to (N,C,H,W); `size` is (H, W), always taken from a reference map, never a factor."""
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """(H, W) of (N,C,H,W)."""
+    return x.shape[-2], x.shape[-1]
