@@ -9,7 +9,8 @@ from collections.abc import Iterable
 class FeathersegError(ValueError):
     """A mistake that the user can mend.
 
-    The message is one line, ``what: expected ...; got ...: remedy``. The command line prints it as it is and exits with 2.
+    The message is one line, ``what; expected ...; got ...: remedy``. The command line prints it as it is and exits
+    with 2.
     """
 
     def __init__(self, what: str, *, expected: object = None, got: object = None, remedy: str = "") -> None:

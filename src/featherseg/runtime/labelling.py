@@ -1,0 +1,271 @@
+"""Scores at a network's stride to labels at picture size: the argmax of the bilinear resize, without the resize.
+
+The usual tail resizes all C score maps to the picture and takes the argmax there. Nearly all of that work is wasted,
+and this file leaves it out without changing the answer.
+
+Write a resized pixel as its four neighbours' scores weighted by w1..w4, which are not negative and sum to 1. So:
+
+1. A class that is highest at all four neighbours is highest at the pixel, for each term w_i * score is highest. All
+   pixels between the same four neighbours are one *cell*; where the four corners agree, the whole cell has that label.
+2. In the other cells a class never rises above its highest corner, and another never falls below its lowest. A class
+   whose highest corner lies under some other's lowest corner wins nowhere in the cell. The rest are *candidates*.
+3. Subtracting one candidate's scores from all others' changes no order, and interpolation is linear, so the first
+   candidate stands at zero and the others' differences are interpolated: two candidates cost one interpolation.
+
+Nothing here is an approximation. The answer can differ from a plain computation only where the two best classes lie
+within float rounding of each other; where they are exactly equal the lower class id wins, as in argmax.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from featherseg.runtime.errors import FeathersegError
+
+Scores = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.intp]
+
+LARGEST_SCORE = 1e37
+"""Beyond this a difference of two scores could overflow float32."""
+
+PIXELS_AT_ONCE = 1 << 16
+"""Pixels interpolated together: their float32 values stay in a core's cache, and memory is bounded."""
+
+CELLS_AT_ONCE = 1 << 12
+"""Cells whose corner scores of all classes are gathered together."""
+
+
+class Box(NamedTuple):
+    """A part of a frame in its pixels: where the picture lies in the network's input."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One axis of the resize, cut into cells: the runs of pixels that lie between the same two source places.
+
+    Half a cell lies outside the first and the last source place; both its corners are that place, which repeats the
+    border just as clamping the coordinate does.
+    """
+
+    low: Indices  # (cells,) the source place before the cell
+    high: Indices  # (cells,) the source place after it
+    start: Indices  # (cells,) its first pixel
+    count: Indices  # (cells,) its pixels, 1 or more: a cell without a pixel is left out
+    fraction: Scores  # (pixels,) how far a pixel lies from low to high, 0..1
+
+    @classmethod
+    def over(cls, positions: npt.NDArray[np.float64], places: int) -> _Axis:
+        """Cells of ascending source positions, one per pixel, among `places` source places."""
+        floors = np.floor(positions).astype(np.intp)
+        cells, start, count = np.unique(floors, return_index=True, return_counts=True)
+        return cls(
+            low=np.clip(cells, 0, places - 1),
+            high=np.clip(cells + 1, 0, places - 1),
+            start=start,
+            count=count,
+            fraction=(positions - floors).astype(np.float32),
+        )
+
+    def places(self) -> Indices:
+        """The source places that some pixel reads, ascending."""
+        return np.union1d(self.low, self.high)
+
+    def renumbered(self, places: Indices) -> _Axis:
+        """The same axis over a source that keeps only `places`."""
+        low, high = np.searchsorted(places, self.low), np.searchsorted(places, self.high)
+        return _Axis(low=low, high=high, start=self.start, count=self.count, fraction=self.fraction)
+
+
+def label_scores(
+    scores: npt.NDArray[np.floating],
+    size: tuple[int, int],
+    *,
+    align_corners: bool = False,
+    frame: tuple[int, int] | None = None,
+    box: Box | tuple[int, int, int, int] | None = None,
+) -> Labels:
+    """The class with the highest bilinearly resized score at every pixel of a picture.
+
+    Equals ``interpolate(scores, size, mode="bilinear", align_corners=align_corners).argmax(0)``, up and down, at any
+    ratio.
+
+    Args:
+        scores: float32 (C,h,w), C of 1..256; other floats are converted.
+        size: (H,W) of the labels.
+        align_corners: whether the first and last scores lie on the centres of the first and last pixels (True), or the
+            outer edges of scores and pixels meet (False).
+        frame: (height, width) of the network's input, where the picture covers only a part of it; goes with `box`.
+        box: (top, left, height, width) of that part in pixels of the frame. The picture, resized or not, is mapped onto
+            the box and from there onto the scores: still one interpolation. None: the picture covers everything.
+
+    Returns:
+        uint8 (H,W).
+
+    Raises:
+        FeathersegError: on a wrong shape or type, and on scores that are not finite (or beyond 1e37).
+    """
+    scores = _checked(scores)
+    sides = _checked_size(size, "size")
+    spans = _spans(sides, frame, box)
+    rows, columns = (
+        _Axis.over(_positions(places, pixels, span, align_corners=align_corners), places)
+        for places, pixels, span in zip(scores.shape[1:], sides, spans, strict=True)
+    )
+    scores, rows, columns = _without_unread(scores, rows, columns)
+    top = _highest(scores)
+
+    above, below = top[rows.low], top[rows.high]  # (cell rows, w)
+    corner = above[:, columns.low]  # (cell rows, cell columns)
+    agree = corner == above[:, columns.high]
+    agree &= corner == below[:, columns.low]
+    agree &= corner == below[:, columns.high]
+
+    labels = np.repeat(np.repeat(corner, columns.count, axis=1), rows.count, axis=0)  # (H, W)
+    _settle(labels, scores, rows, columns, *np.nonzero(~agree))
+    return labels
+
+
+def _positions(places: int, pixels: int, span: tuple[int, int, int], *, align_corners: bool) -> npt.NDArray[np.float64]:
+    """Where pixel centres fall among `places` scores, of which place 0 is the first; span is (frame, start, length).
+
+    Products come before quotients, so that positions which are whole numbers come out whole.
+    """
+    frame, start, length = span
+    pixel = np.arange(pixels, dtype=np.float64)
+    if align_corners:
+        return (start + pixel * (length - 1) / max(pixels - 1, 1)) * (places - 1) / max(frame - 1, 1)
+    return (start + (pixel + 0.5) * length / pixels) * places / frame - 0.5
+
+
+def _without_unread(scores: Scores, rows: _Axis, columns: _Axis) -> tuple[Scores, _Axis, _Axis]:
+    """The scores without rows and columns that no pixel reads: of a strong reduction, or outside the box."""
+    used = rows.places()
+    if len(used) < scores.shape[1]:
+        scores, rows = scores[:, used], rows.renumbered(used)
+    used = columns.places()
+    if len(used) < scores.shape[2]:
+        scores, columns = scores[:, :, used], columns.renumbered(used)
+    return np.ascontiguousarray(scores), rows, columns
+
+
+def _highest(scores: Scores) -> Labels:
+    """argmax over C, (C,h,w) -> (h,w), the lowest id on equal scores. A running maximum over planes is the fastest."""
+    best = scores[0].copy()
+    label = np.zeros(best.shape, np.uint8)
+    higher = np.empty(best.shape, bool)
+    id_or_zero = higher.view(np.uint8)
+    for index, plane in enumerate(scores):
+        np.greater(plane, best, out=higher)
+        np.maximum(best, plane, out=best)
+        np.multiply(id_or_zero, np.uint8(index), out=id_or_zero)
+        np.maximum(label, id_or_zero, out=label)  # ids ascend, so the larger one is the newer one
+    return label
+
+
+def _settle(labels: Labels, scores: Scores, rows: _Axis, columns: _Axis, y: Indices, x: Indices) -> None:
+    """Write the labels of the cells (y, x), whose corners disagree, into `labels`."""
+    width = scores.shape[2]
+    planes = scores.reshape(len(scores), -1)
+    most = int(rows.count.max() * columns.count.max())
+    step = max(1, PIXELS_AT_ONCE // most)
+    for begin in range(0, len(y), CELLS_AT_ONCE):
+        some_y, some_x = y[begin : begin + CELLS_AT_ONCE], x[begin : begin + CELLS_AT_ONCE]
+        above, below = rows.low[some_y] * width, rows.high[some_y] * width
+        left, right = columns.low[some_x], columns.high[some_x]
+        corners = np.take(planes, np.stack([above + left, above + right, below + left, below + right]), axis=1)
+        candidate = corners.max(axis=1) >= corners.min(axis=1).max(axis=0)  # (C, 4, n) -> (C, n): point 2 above
+
+        # Cells with many candidates come first: those that have a k-th candidate are then always the first ones.
+        order = np.argsort(-candidate.sum(axis=0), kind="stable")
+        some_y, some_x, corners, candidate = some_y[order], some_x[order], corners[:, :, order], candidate[:, order]
+        for first in range(0, len(order), step):
+            part = slice(first, first + step)
+            _settle_sorted(labels, corners[:, :, part], candidate[:, part], rows, columns, some_y[part], some_x[part])
+
+
+def _settle_sorted(
+    labels: Labels,
+    corners: Scores,  # (C, 4, n): above left, above right, below left, below right
+    candidate: npt.NDArray[np.bool_],  # (C, n)
+    rows: _Axis,
+    columns: _Axis,
+    y: Indices,
+    x: Indices,
+) -> None:
+    """Interpolate n cells side by side, cell last: (pixel rows, pixel columns, n). Their candidate counts descend."""
+    row, down = _pixels_of(rows, y)  # (pixel rows, n)
+    column, across = _pixels_of(columns, x)  # (pixel columns, n)
+    counts = candidate.sum(axis=0)  # (n,)
+    ids = np.nonzero(candidate.T)[1]  # the candidates of cell 0 ascending, then those of cell 1, ...
+    begins = np.cumsum(counts) - counts
+    cells = np.arange(len(counts))
+
+    winner = np.empty((len(row), len(column), len(cells)), np.uint8)
+    winner[:] = ids[begins]
+    zero = corners[ids[begins], :, cells].T  # (4, n): the first candidate, against which all others are measured
+    best = np.zeros(winner.shape, np.float32)
+    for k in range(1, int(counts[0])):
+        n = int(np.searchsorted(-counts, -k))  # cells 0..n-1 have more than k candidates
+        challenger = ids[begins[:n] + k]
+        above_left, above_right, below_left, below_right = corners[challenger, :, cells[:n]].T - zero[:, :n]
+        left = above_left + down[:, :n] * (below_left - above_left)
+        right = above_right + down[:, :n] * (below_right - above_right)
+        value = across[:, :n] * (right - left)[:, None]
+        value += left[:, None]
+        higher = value > best[:, :, :n]  # not >=: on equal scores the lower id stays
+        np.maximum(best[:, :, :n], value, out=best[:, :, :n])
+        id_or_zero = higher.view(np.uint8)
+        id_or_zero *= challenger.astype(np.uint8)
+        np.maximum(winner[:, :, :n], id_or_zero, out=winner[:, :, :n])
+    labels.reshape(-1)[(row * labels.shape[1])[:, None] + column] = winner
+
+
+def _pixels_of(axis: _Axis, cells: Indices) -> tuple[Indices, Scores]:
+    """Pixels of n cells and their fractions, both (most, n); a cell with fewer pixels repeats its last one."""
+    steps = np.arange(axis.count[cells].max())[:, None]
+    pixels = axis.start[cells] + np.minimum(steps, axis.count[cells] - 1)
+    return pixels, axis.fraction[pixels]
+
+
+def _spans(
+    size: tuple[int, int], frame: tuple[int, int] | None, box: Box | tuple[int, int, int, int] | None
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """(frame, start, length) down and across; without a box the picture is its own frame."""
+    if frame is None and box is None:
+        return (size[0], 0, size[0]), (size[1], 0, size[1])
+    if frame is None or box is None:
+        raise FeathersegError("label_scores", expected="frame and box together", got="one of them")
+    frame, box = _checked_size(frame, "frame"), Box(*box)
+    if box.top < 0 or box.left < 0 or box.top + box.height > frame[0] or box.left + box.width > frame[1]:
+        raise FeathersegError("label_scores: box", expected=f"a part of the frame {frame}", got=tuple(box))
+    _checked_size((box.height, box.width), "box")
+    return (frame[0], box.top, box.height), (frame[1], box.left, box.width)
+
+
+def _checked(scores: npt.NDArray[np.floating]) -> Scores:
+    scores = np.asarray(scores)
+    if scores.ndim != 3 or not 1 <= scores.shape[0] <= 256 or scores.size == 0:
+        raise FeathersegError("scores", expected="(C,h,w) with C of 1..256", got=f"shape {scores.shape}")
+    if not np.issubdtype(scores.dtype, np.floating):
+        raise FeathersegError("scores", expected="float32", got=scores.dtype)
+    if not (scores.min() > -LARGEST_SCORE and scores.max() < LARGEST_SCORE):  # false for NaN too
+        raise FeathersegError(
+            "scores", expected="finite numbers", got="NaN or infinity", remedy="the network or its input is broken"
+        )
+    return scores.astype(np.float32, copy=False)
+
+
+def _checked_size(size: tuple[int, int], what: str) -> tuple[int, int]:
+    if len(size) != 2 or min(size) < 1:
+        raise FeathersegError(f"label_scores: {what}", expected="(height, width) of 1 or more", got=tuple(size))
+    return int(size[0]), int(size[1])
