@@ -6,12 +6,20 @@ from typing import Any
 
 from featherseg.models.affnet import AFFNetConfig
 from featherseg.models.base import ModelConfig, SegNetwork, SegOutput
+from featherseg.models.caspp_deeplab import CASPPDeepLabConfig
+from featherseg.models.deeplabv3plus import DeepLabV3PlusConfig
+from featherseg.models.dsc_deeplab import DSCDeepLabConfig
+from featherseg.models.fe_deeplab import FEDeepLabConfig
 from featherseg.runtime.errors import refuse_unknown
 
 __all__ = ["MODELS", "ModelConfig", "SegNetwork", "SegOutput", "create_model", "list_models", "model_config"]
 
 MODELS: dict[str, type[ModelConfig]] = {
+    "caspp_deeplab": CASPPDeepLabConfig,
+    "fe_deeplab": FEDeepLabConfig,
+    "dsc_deeplab": DSCDeepLabConfig,
     "affnet": AFFNetConfig,
+    "deeplabv3plus": DeepLabV3PlusConfig,
 }
 
 

@@ -220,3 +220,7 @@ class AFFNet(SegNetwork):
         logits = self.classifier(self.fusion([f1, f2, f3, f4]))
         present = self.presence(f4.mean((2, 3))) if self.presence is not None else None
         return SegOutput(logits, presence=present)
+
+    def drop_training_heads(self) -> None:
+        """The presence head."""
+        self.presence = None

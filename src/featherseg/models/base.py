@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
+from featherseg.backbones import require_backbone
 from featherseg.nn.blocks import resize, size_of
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
 
@@ -49,15 +51,22 @@ class SegNetwork(nn.Module, ABC):
         """float32 (N,3,H,W), normalised -> (N,num_classes,H,W): the scores at input size."""
         return resize(self(images).logits, size_of(images), align_corners=self.align_corners)
 
+    def deployed(self) -> Self:
+        """A copy without what only training uses: auxiliary and presence heads, neither run nor in its state dict."""
+        network = copy.deepcopy(self)
+        network.drop_training_heads()
+        return network
 
-    def deployed(self) -> SegNetwork:
-        """This network without what only training uses (auxiliary heads); the default keeps everything."""
-        return self
+    def drop_training_heads(self) -> None:  # noqa: B027
+        """Take out, in place, what only training uses; a network that has such heads overrides this."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(ABC):
-    """A paper's network as JSON scalars; a field of type Literal lists the values of an ablation, the paper's own first."""
+    """A paper's network as JSON scalars; a field of type Literal lists the values of an ablation, the paper's own first.
+
+    A field `backbone` takes what `featherseg.backbones` lists, or `timm:NAME`.
+    """
 
     paper: ClassVar[str]
     title: ClassVar[str]
@@ -66,6 +75,8 @@ class ModelConfig(ABC):
         for name, hint in get_type_hints(type(self)).items():
             if get_origin(hint) is Literal:
                 refuse_unknown(f"model.{name}", getattr(self, name), get_args(hint))
+            elif name == "backbone":
+                require_backbone(getattr(self, name))
 
     @abstractmethod
     def build(self, num_classes: int) -> SegNetwork:

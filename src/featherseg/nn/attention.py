@@ -49,7 +49,7 @@ class CBAM(nn.Sequential):
     """Channel attention, then spatial attention (Woo et al. 2018, Eq. 1); `reduction` is channels / hidden width."""
 
     def __init__(self, channels: int, *, reduction: int, kernel_size: int = 7) -> None:
-        super().__init__(ChannelAttention(channels, channels // reduction), SpatialAttention(kernel_size))
+        super().__init__(ChannelAttention(channels, max(1, channels // reduction)), SpatialAttention(kernel_size))
 
 
 class SqueezeExcitation(nn.Module):
@@ -57,10 +57,11 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int, *, reduction: int = 16) -> None:
         super().__init__()
+        hidden = max(1, channels // reduction)
         self.mlp = nn.Sequential(
-            nn.Conv2d(channels, channels // reduction, 1, bias=False),
+            nn.Conv2d(channels, hidden, 1, bias=False),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels // reduction, channels, 1, bias=False),
+            nn.Conv2d(hidden, channels, 1, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
