@@ -2,7 +2,29 @@
 
 from featherseg.runtime.artefact import Artefact, InputRule, Preprocessing
 from featherseg.runtime.classes import Classes
+from featherseg.runtime.engines import Engine, OnnxEngine
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.labelling import label_scores
+from featherseg.runtime.labelling import Box, label_scores
+from featherseg.runtime.pixels import colourise, letterbox, overlay, read_image, read_mask, resize, save_mask
+from featherseg.runtime.predictor import Prediction, Predictor
 
-__all__ = ["Artefact", "Classes", "FeathersegError", "InputRule", "Preprocessing", "label_scores"]
+__all__ = [
+    "Artefact",
+    "Box",
+    "Classes",
+    "Engine",
+    "FeathersegError",
+    "InputRule",
+    "OnnxEngine",
+    "Prediction",
+    "Predictor",
+    "Preprocessing",
+    "colourise",
+    "label_scores",
+    "letterbox",
+    "overlay",
+    "read_image",
+    "read_mask",
+    "resize",
+    "save_mask",
+]

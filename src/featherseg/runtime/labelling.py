@@ -249,6 +249,8 @@ def _spans(
     if box.top < 0 or box.left < 0 or box.top + box.height > frame[0] or box.left + box.width > frame[1]:
         raise FeathersegError("label_scores: box", expected=f"a part of the frame {frame}", got=tuple(box))
     _checked_size((box.height, box.width), "box")
+    if (box.height, box.width) == frame:
+        return (size[0], 0, size[0]), (size[1], 0, size[1])  # the same positions to the last bit
     return (frame[0], box.top, box.height), (frame[1], box.left, box.width)
 
 

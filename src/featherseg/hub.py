@@ -1,0 +1,76 @@
+"""A name, an exported file, a run directory or a checkpoint -> a Predictor."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from featherseg.runtime import weights
+from featherseg.runtime.engines import BACKENDS, DEVICES, ENGINES, backend_of, open_engine, require_installed
+from featherseg.runtime.errors import FeathersegError, refuse_unknown
+from featherseg.runtime.predictor import Predictor
+
+CHECKPOINTS = ("best.safetensors", "last.safetensors")
+"""What a run directory offers, the preferred one first."""
+
+
+def load(name_or_path: str | os.PathLike[str], device: str = "auto", backend: str = "auto") -> Predictor:
+    """A trained network, ready for pictures. An exported file is run without importing torch.
+
+    Args:
+        name_or_path: a name as `affnet-camvid` (`featherseg models` lists them), an .onnx file, a run directory, or a
+            .safetensors checkpoint. A bare word is first looked up among the names: write ./word for a folder.
+        device: auto, cpu, cuda or mps.
+        backend: onnxruntime, openvino or torch; auto takes the first installed one that there is a file for.
+
+    Raises:
+        FeathersegError: for an unknown name, a missing or damaged file, and a backend that cannot run it.
+    """
+    refuse_unknown("backend", backend, ("auto", *BACKENDS))
+    refuse_unknown("device", device, DEVICES)
+    path = locate(name_or_path, backend)
+    if backend_of(str(path), backend) != "torch":
+        engine = open_engine(path, backend=backend, device=device)
+        return Predictor(engine, engine.artefact)
+
+    require_installed("torch", str(path))
+    from featherseg.models.engine import TorchEngine
+
+    network = TorchEngine(path, device=device)
+    return Predictor(network, network.artefact)
+
+
+def locate(name_or_path: str | os.PathLike[str], backend: str = "auto") -> Path:
+    """The file that a name, a path or a run directory stands for."""
+    text = os.fspath(name_or_path)
+    path = Path(text).expanduser()
+    bare = path.name == text and path.suffix not in weights.SUFFIXES
+    if bare and (text in weights.available() or not path.exists()):
+        return weights.find(text, _suffixes(backend))
+    if path.is_dir():
+        return _in_folder(path, backend)
+    if not path.exists():
+        raise FeathersegError(f"{path}: there is no such file or folder")
+    return path
+
+
+def _in_folder(folder: Path, backend: str) -> Path:
+    """The checkpoint of a run directory, or the file of a weights folder."""
+    runs = [folder / name for name in CHECKPOINTS]
+    own = [folder / f"{folder.resolve().name}{suffix}" for suffix in _suffixes(backend)]
+    for path in (*runs, *own):
+        if path.is_file():
+            return path
+    raise FeathersegError(
+        f"{folder}: the folder holds no trained network",
+        expected=" or ".join(CHECKPOINTS),
+        remedy="a run writes them after its first validation",
+    )
+
+
+def _suffixes(backend: str) -> tuple[str, ...]:
+    """The kinds of file that can be run here, the preferred one first."""
+    if backend != "auto":
+        return (BACKENDS[backend].suffix,)
+    usable = [name for name in BACKENDS if name in (*ENGINES, "torch") and BACKENDS[name].installed()]
+    return tuple(BACKENDS[name].suffix for name in usable)
