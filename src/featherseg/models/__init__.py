@@ -9,7 +9,10 @@ from featherseg.models.base import ModelConfig, SegNetwork, SegOutput
 from featherseg.models.caspp_deeplab import CASPPDeepLabConfig
 from featherseg.models.deeplabv3plus import DeepLabV3PlusConfig
 from featherseg.models.dsc_deeplab import DSCDeepLabConfig
+from featherseg.models.fast_scnn import FastSCNNConfig
 from featherseg.models.fe_deeplab import FEDeepLabConfig
+from featherseg.models.hybrid_fusion import HybridFusionConfig
+from featherseg.models.spssnet import SPSSNetConfig
 from featherseg.runtime.errors import refuse_unknown
 
 __all__ = ["MODELS", "ModelConfig", "SegNetwork", "SegOutput", "create_model", "list_models", "model_config"]
@@ -17,9 +20,12 @@ __all__ = ["MODELS", "ModelConfig", "SegNetwork", "SegOutput", "create_model", "
 MODELS: dict[str, type[ModelConfig]] = {
     "caspp_deeplab": CASPPDeepLabConfig,
     "fe_deeplab": FEDeepLabConfig,
+    "hybrid_fusion": HybridFusionConfig,
     "dsc_deeplab": DSCDeepLabConfig,
     "affnet": AFFNetConfig,
     "deeplabv3plus": DeepLabV3PlusConfig,
+    "fast_scnn": FastSCNNConfig,
+    "spssnet": SPSSNetConfig,
 }
 
 

@@ -1,0 +1,126 @@
+"""What a network costs: parameters, multiply-accumulates, and the figures that the papers print.
+
+`count_macs` counts the multiplications with an accumulation of convolutions, linear layers and matrix products, nothing
+else. The papers' own figures add terms: paper 003 prints what thop gives, paper 004 what ptflops gives. Both are
+computed here from the same count of operations, on the meta device: nothing is calculated, no memory is taken.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from featherseg.models import MODELS, create_model
+from featherseg.models.base import SegNetwork
+from featherseg.nn.attention import ECA, ChannelAttention, SqueezeExcitation
+
+NUM_CLASSES = 19
+SIZE = (512, 1024)
+"""What the published table of `figures` is counted at."""
+
+_aten = torch.ops.aten
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operations:
+    """Counts for one picture.
+
+    Attributes:
+        macs: multiply-accumulates of convolutions, linear layers and matrix products.
+        norm_elements: elements that pass a batch norm.
+        relu_elements: elements that pass a ReLU or ReLU6.
+        gate_pooling: additions and divisions of the mean pooling inside channel attentions.
+    """
+
+    macs: int
+    norm_elements: int
+    relu_elements: int
+    gate_pooling: int
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Learnt numbers, without the statistics of batch norm; hand in `network.deployed()` for the deployed form."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_macs(network: SegNetwork, size: tuple[int, int]) -> int:
+    """Multiply-accumulates of one picture of size (H, W), up to the classifier; what `deployed` drops is not counted."""
+    return count_operations(network, size).macs
+
+
+def cost_thop_gflops(network: SegNetwork, size: tuple[int, int]) -> float:
+    """Paper 003's "GFLOPs": twice what thop counts, which is MACs, 4 per batch-norm element, and pooling modules."""
+    count = count_operations(network, size)
+    return 2 * (count.macs + 4 * count.norm_elements + count.gate_pooling) / 1e9
+
+
+def cost_ptflops_gmac(network: SegNetwork, size: tuple[int, int]) -> float:
+    """Paper 004's "GMac": what ptflops counts, MACs, 2 per batch-norm element and 1 per ReLU element."""
+    count = count_operations(network, size)
+    return (count.macs + 2 * count.norm_elements + count.relu_elements) / 1e9
+
+
+def count_operations(network: SegNetwork, size: tuple[int, int]) -> Operations:
+    """Run the deployed form of the network on the meta device and count what passes."""
+    twin = copy.deepcopy(network).to("meta").eval()
+    twin.drop_training_heads()
+    gate_pooling = 0
+
+    def pool(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal gate_pooling
+        _, channels, height, width = inputs[0].shape
+        gate_pooling += channels * (height * width + 1)
+
+    for module in twin.modules():
+        if isinstance(module, ChannelAttention | SqueezeExcitation | ECA):
+            module.register_forward_pre_hook(pool)
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_ELEMENTS) as counter:
+        twin(torch.zeros(1, 3, *size, device="meta"))
+    counts = dict(counter.get_flop_counts()["Global"])
+    return Operations(
+        norm_elements=sum(counts.pop(op, 0) for op in _NORMS),
+        relu_elements=sum(counts.pop(op, 0) for op in _RELUS),
+        macs=sum(counts.values()) // 2,
+        gate_pooling=gate_pooling,
+    )
+
+
+def _elements(shape: Any, *args: Any, **kwargs: Any) -> int:
+    """Elements of an operation's first input."""
+    return math.prod(shape)
+
+
+_NORMS = (_aten.native_batch_norm, _aten._native_batch_norm_legit_no_training, _aten.cudnn_batch_norm)
+_RELUS = (_aten.relu, _aten.relu_, _aten.hardtanh, _aten.hardtanh_)  # the last two are ReLU6
+_ELEMENTS = {op: _elements for op in (*_NORMS, *_RELUS)}
+
+
+def figures() -> list[dict[str, Any]]:
+    """Every network with its defaults, deployed: the table that the command line shows without torch."""
+    table = []
+    for name, config in MODELS.items():
+        with torch.device("meta"):
+            network = create_model(name, num_classes=NUM_CLASSES).deployed()
+        table.append(
+            {
+                "name": name,
+                "paper": config.paper,
+                "title": config.title,
+                "params": count_parameters(network),
+                "macs": count_macs(network, SIZE),
+                "num_classes": NUM_CLASSES,
+                "size": list(SIZE),
+            }
+        )
+    return table
+
+
+if __name__ == "__main__":  # python -m featherseg.models.costs > src/featherseg/app/models.json
+    print(json.dumps(figures(), indent=1))
