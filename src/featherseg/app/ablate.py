@@ -1,0 +1,210 @@
+"""The tables of the papers: the paper's figures beside our own counts.
+
+featherseg ablate --list names every table; featherseg ablate TABLE builds each row's network and prints its parameters,
+its multiply-accumulates (MACs), its cost in the paper's own convention and its size, then what the paper prints, then
+how each row is built and where the paper errs. Nothing is trained or downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from featherseg.recipes.tables import PAPERS, TABLES, Row, Table, figure, find_table
+from featherseg.runtime.errors import FeathersegError
+
+if TYPE_CHECKING:
+    from featherseg.recipes.tables.counts import Counts
+
+# unit and convention of `Table.cost`: how the papers count computation
+COSTS = {
+    "macs": ("GFLOPs", "multiply-accumulates, each counted once"),
+    "thop": ("GFLOPs", "2 x thop"),
+    "ptflops": ("GMac", "ptflops: convolution MACs + 2 per batch-norm element + 1 per ReLU element"),
+}
+# convention of `Table.mbytes`: how the papers count megabytes
+MBYTES = {
+    "weights": "10^6 bytes of parameters, 4 bytes each",
+    "file": "2^20 bytes of the file that PyTorch up to 1.5 writes",
+}
+WIDE = 10  # a table with more figures than this prints a row as a column
+WIDTH = 110  # of the running text under a table
+
+EXAMPLES = """examples:
+  featherseg ablate --list               every table, by paper
+  featherseg ablate 003-T2               what each attention costs in the network of paper 003
+  featherseg ablate 004-I --json         the rows as data: row, model, fields, params, macs, cost, mbytes, theirs
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("table", nargs="?", metavar="TABLE", help="a table's name, as 003-T2 or 004-I (see --list)")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings of the training (with --train)")
+    parser.add_argument("--list", action="store_true", help="name every table of every paper")
+    parser.add_argument("--json", action="store_true", help="print data instead of text")
+    parser.add_argument("--train", action="store_true", help="train the rows: comes in a later release")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the tables or print one; returns the exit code."""
+    if args.train:
+        raise FeathersegError("--train comes in a later release", remedy="featherseg train RECIPE trains one network")
+    if args.settings:
+        raise FeathersegError(
+            f"{args.settings[0]!r} is a setting of the training",
+            remedy="leave it out: --train comes in a later release",
+        )
+    if args.list and args.table:
+        raise FeathersegError("ablate", expected="TABLE or --list", got="both", remedy="leave one out")
+    if args.list:
+        show(json_text(listed()) if args.json else list_text())
+        return 0
+    if not args.table:
+        raise FeathersegError("ablate", expected="TABLE or --list", got="neither", remedy="featherseg ablate --list")
+    table = find_table(args.table)
+    counted = count(table)
+    rows = [described(table, row, counts) for row, counts in zip(table.rows, counted, strict=True)]
+    show(json_text(rows) if args.json else table_text(table, counted))
+    return 0
+
+
+def show(text: str) -> None:
+    """Print to stdout; a sign that its encoding lacks becomes a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))
+
+
+def json_text(data: object) -> str:
+    """`data` as JSON."""
+    return json.dumps(data, indent=2)
+
+
+def listed() -> list[dict[str, Any]]:
+    """Every table as data."""
+    return [
+        {"table": table.name, "paper": table.paper, "title": table.title, "rows": len(table.rows)}
+        | {"in_paper": table.in_paper}
+        for table in TABLES.values()
+    ]
+
+
+def list_text() -> str:
+    """Every table as text, by paper."""
+    blocks = []
+    for paper, reference in PAPERS.items():
+        tables = [table for table in TABLES.values() if table.paper == paper]
+        lines = [f"  {table.name:<9}  {len(table.rows):>2} rows  {table.title}" for table in tables]
+        blocks.append("\n".join([f"{paper}  {reference}", *lines]))
+    return "\n\n".join(blocks) + "\n\nfeatherseg ablate TABLE prints one, ours beside the paper's."
+
+
+def count(table: Table) -> list[Counts | None]:
+    """Our counts, row by row; torch is imported only where there is something to count."""
+    if not any(row.model for row in table.rows):
+        return [None for _ in table.rows]
+    from featherseg.recipes.tables.counts import count_row
+
+    return [count_row(table, row) for row in table.rows]
+
+
+def described(table: Table, row: Row, counts: Counts | None) -> dict[str, Any]:
+    """A row as data; `fields` holds the network's fields, then those of the run that the paper names."""
+    unit, convention = COSTS[table.cost]
+    cost = {"value": round(counts.cost, 6), "unit": unit, "convention": convention} if counts else None
+    return {
+        "row": row.name,
+        "model": row.model,
+        "fields": {**row.fields, **row.run},
+        "num_classes": table.num_classes,
+        "size": list(table.size_of(row)),
+        "params": counts.params if counts else None,
+        "macs": counts.macs if counts else None,
+        "cost": cost,
+        "mbytes": round(counts.mbytes, 3) if counts else None,
+        "mbytes_convention": MBYTES[table.mbytes],
+        "theirs": table.theirs(row),
+        "note": row.note,
+    }
+
+
+def table_text(table: Table, counted: list[Counts | None]) -> str:
+    """A table as text: what it is, its figures, how its rows are built, notes."""
+    sizes = {table.size_of(row) for row in table.rows}
+    size = "{}x{}".format(*sizes.pop()) if len(sizes) == 1 else "the size of the row"
+    unit, convention = COSTS[table.cost]
+    head = [f"{table.name}: {table.title}", f"paper {table.paper}: {PAPERS[table.paper]}"]
+    if any(counted):
+        head += [f"ours: {table.num_classes} classes at {size}; {unit} are {convention}; MB are {MBYTES[table.mbytes]}"]
+    built = [f"{row.name}: {recipe}" for row in table.rows if (recipe := built_as(row))]
+    notes = [*table.notes, *(f"{row.name}: {row.note}" for row in table.rows if row.note)]
+    blocks = ["\n".join(head), aligned(*figures(table, counted)), listing("rows", built), listing("notes", notes)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def built_as(row: Row) -> str:
+    """`affnet fusion=ewa, trained with loss=owfl_ce`; empty for a row that no network of ours stands for."""
+    if row.model is None:
+        return ""
+    network = " ".join([row.model, *(f"{name}={value}" for name, value in row.fields.items())])
+    trained = " ".join(f"{name}={value}" for name, value in row.run.items())
+    return f"{network}, trained with {trained}" if trained else network
+
+
+def figures(table: Table, counted: list[Counts | None]) -> tuple[list[list[str]], list[list[str]]]:
+    """Our block and the paper's, each with its headings first; a wide table has its rows as columns."""
+    ours = [["row", "params", "MACs (G)", COSTS[table.cost][0], "MB"]]
+    for row, counts in zip(table.rows, counted, strict=True):
+        ours.append([row.name, *cells(counts)])
+    if not any(counted):
+        ours = [line[:1] for line in ours]
+    theirs = [list(table.columns), *(list(row.printed) for row in table.rows)]
+    return ours, theirs
+
+
+def cells(counts: Counts | None) -> list[str]:
+    """The counts as text; blank where there are none."""
+    if counts is None:
+        return ["", "", "", ""]
+    return [f"{counts.params:,}", f"{counts.macs / 1e9:.3f}", f"{counts.cost:.3f}", f"{counts.mbytes:.2f}"]
+
+
+def aligned(ours: list[list[str]], theirs: list[list[str]]) -> str:
+    """Both blocks side by side under "ours" and "paper"; one above the other where the paper's has many columns."""
+    if len(theirs[0]) > WIDE:
+        top, *mine = columns_of(ours)
+        lines = padded([top, *mine, *columns_of(theirs)])
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1 : len(ours[0])], rule, *lines[len(ours[0]) :]])
+    left, right = padded(ours), padded(theirs)
+    rule = "-" * (len(left[0]) + 1) + "+" + "-" * (len(right[0]) + 1)
+    title = f"{'ours' if len(ours[0]) > 1 else '':>{len(left[0])}} | paper"
+    heading, *body = (f"{mine} | {printed}".rstrip() for mine, printed in zip(left, right, strict=True))
+    return "\n".join([title, heading, rule, *body])
+
+
+def columns_of(lines: list[list[str]]) -> list[list[str]]:
+    """The columns of a block, each as a line."""
+    return [list(column) for column in zip(*lines, strict=True)]
+
+
+def padded(lines: list[list[str]]) -> list[str]:
+    """Lines of cells as text, headings first: a column of figures stands to the right, one with words to the left."""
+    texts = []
+    for heading, *body in columns_of(lines):
+        width = max(map(len, [heading, *body]))
+        side = "<" if any(isinstance(figure(cell.replace(",", "")), str) for cell in body) else ">"
+        texts.append([f"{cell:{side}{width}}" for cell in [heading, *body]])
+    return ["  ".join(line) for line in zip(*texts, strict=True)]
+
+
+def listing(title: str, items: list[str]) -> str:
+    """A titled list, wrapped; empty where there is nothing to list."""
+    if not items:
+        return ""
+    wrapped = (textwrap.fill(item, WIDTH, initial_indent="  ", subsequent_indent="      ") for item in items)
+    return "\n".join([f"{title}:", *wrapped])
