@@ -58,8 +58,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=parse_size,
         metavar="own|HxW",
-        help="the size at which the network sees a picture, as 720x960, or own for the picture's own size (default: the "
-        "one that its score was measured with). The mask has the picture's size in any case",
+        help="the size at which the network sees a picture, as 720x960, or own for the picture's own (default: the one "
+        "that its score was measured with). The mask has the picture's size in any case",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="where to write (default: ./predictions)"

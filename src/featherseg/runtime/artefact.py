@@ -105,7 +105,7 @@ class Artefact:
                 stride=int(value["stride"]),
                 card=dict(value["card"]),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:  # ValueError: no JSON, or values that are refused
             raise FeathersegError(
                 f"{source}: its {METADATA_KEY!r} metadata cannot be read ({error!r})",
                 remedy="export the network again with this version",

@@ -26,6 +26,8 @@ class Classes:
 
     def __post_init__(self) -> None:
         names = tuple(str(name) for name in self.names)
+        if any(len(colour) != 3 for colour in self.palette):
+            raise FeathersegError("classes.palette", expected="colours of red, green and blue")
         palette = tuple((int(r), int(g), int(b)) for r, g, b in self.palette) or default_palette(len(names))
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "palette", palette)

@@ -1,0 +1,184 @@
+"""`featherseg predict` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_onnx import striped, write_network
+
+from featherseg.app.cli import main
+from featherseg.app.predict import unique_names
+from featherseg.runtime import read_mask
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a network, one picture, and a tree of pictures of which one is broken."""
+    monkeypatch.chdir(tmp_path)
+    write_network(tmp_path / "net.onnx")
+    for name in ("street.png", "photos/a.jpg", "photos/sub/b.png", "photos/.hidden.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(striped(48, 96)).save(tmp_path / name, quality=95)
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def predict(*words: str) -> int:
+    return main(["predict", *words, "--model", "net.onnx"])
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_one_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict("street.png") == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == ""
+    assert lines[0].startswith("street.png: ")
+    assert {"red", "green", "blue"} <= set(lines[0].replace(",", " ").split())
+    assert lines[-1] == str(Path("predictions/street_overlay.png"))
+    assert written(here / "predictions") == ["street_mask.png", "street_overlay.png"]
+    mask = read_mask("predictions/street_mask.png")
+    assert mask.shape == (48, 96)
+    assert mask[24, [8, 48, 88]].tolist() == [0, 1, 2]
+    with Image.open(lines[-1]) as overlay:
+        assert overlay.size == (96, 48)
+
+
+def test_a_folder_is_walked_and_results_are_not_read_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert predict("photos", "--out", "photos/results") == 0
+        assert written(here / "photos/results") == ["a_mask.png", "a_overlay.png", "b_mask.png", "b_overlay.png"]
+    assert capsys.readouterr().out.splitlines()[-1] == str(Path("photos/results/b_overlay.png"))
+
+
+def test_json_alone_on_stdout(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict("street.png", "photos", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [item["source"] for item in value["pictures"]] == ["street.png", "photos/a.jpg", "photos/sub/b.png"]
+    assert value["failed"] == []
+    first = value["pictures"][0]
+    assert first["size"] == [48, 96]
+    assert sum(first["classes"].values()) == pytest.approx(1)
+    assert Path(first["mask"]).is_file()
+
+
+def test_a_broken_file_in_a_folder_is_listed_and_the_rest_is_done(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (here / "photos/a.jpg").read_bytes()
+    (here / "photos/0broken.jpg").write_bytes(whole[: len(whole) // 2])
+    assert predict("photos") == 1
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == 1
+    assert str(Path("photos/0broken.jpg")) in err
+    assert written(here / "predictions") == ["a_mask.png", "a_overlay.png", "b_mask.png", "b_overlay.png"]
+    assert out.splitlines()[-1].endswith("b_overlay.png")
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["broken.png"], "broken.png"),
+        (["nowhere.png"], "no such file"),
+        (["empty"], "no pictures"),
+        (["clip.mp4"], "videos are not read yet"),
+        (["street.png", "--size", "big"], "720x960"),
+        (["street.png", "--size", "0x3"], "720x960"),
+        (["street.png", "--out", "net.onnx"], "expected a folder"),
+        (["street.png", "--backend", "torch"], "backend torch"),
+        ([], "SOURCE"),
+    ],
+)
+def test_a_mistake_is_one_line_exit_2_and_nothing_written(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], match: str
+) -> None:
+    (here / "broken.png").write_bytes(b"hello")
+    (here / "clip.mp4").write_bytes(b"hello")
+    (here / "empty").mkdir()
+    before = sorted(here.rglob("*"))
+    try:
+        code = predict(*words)
+    except SystemExit as stop:  # argparse's own way
+        code = int(stop.code or 0)
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert match in err
+    assert sorted(here.rglob("*")) == before
+
+
+def test_an_unknown_model_names_the_known_ones(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "weights").mkdir()
+    shutil.copy(here / "net.onnx", here / "weights/tiny-rgb.onnx")
+    assert main(["predict", "street.png", "--model", "tiny-rbg"]) == 2
+    assert "did you mean 'tiny-rgb'" in capsys.readouterr().err
+    assert main(["predict", "street.png", "--model", "tiny-rgb"]) == 0
+
+
+def test_size_changes_what_the_network_sees(here: Path) -> None:
+    for size in ("own", "64x80"):
+        assert predict("street.png", "--size", size) == 0
+        assert read_mask("predictions/street_mask.png").shape == (48, 96)
+
+
+def test_a_source_is_never_written_over(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy("street.png", "photos/a_mask.png")
+    before = (here / "photos/a_mask.png").read_bytes()
+    assert predict("photos", "--out", "photos") == 2
+    assert "over a source" in capsys.readouterr().err
+    assert (here / "photos/a_mask.png").read_bytes() == before
+
+
+def test_results_of_an_earlier_run_are_replaced(here: Path) -> None:
+    assert predict("street.png") == 0
+    Image.fromarray(striped(48, 96)[:, ::-1]).save("street.png")
+    assert predict("street.png") == 0
+    assert read_mask("predictions/street_mask.png")[24, 8] == 2
+    assert len(written(here / "predictions")) == 2
+
+
+def test_pictures_that_share_a_name_are_told_apart(here: Path) -> None:
+    for name in ("photos/a.png", "photos/sub/a.jpg"):
+        Image.fromarray(striped(48, 96)).save(name)
+    assert predict("photos", "photos/a.png") == 0  # the same picture twice counts once
+    masks = [name for name in written(here / "predictions") if name.endswith("_mask.png")]
+    assert masks == ["a.png_mask.png", "b_mask.png", "photos_a.jpg_mask.png", "sub_a.jpg_mask.png"]
+
+
+def test_unique_names() -> None:
+    def names(*paths: str) -> list[str]:
+        return unique_names([Path("/") / path for path in paths])
+
+    assert names("x/a.jpg", "x/b.jpg") == ["a", "b"]
+    assert names("x/a.jpg", "x/a.png", "x/c.png") == ["a.jpg", "a.png", "c"]
+    assert names("x/a.jpg", "y/a.jpg") == ["x_a.jpg", "y_a.jpg"]
+    assert names("x/A.jpg", "x/a.png") == ["A.jpg", "a.png"]
+    assert names("x/a.jpg.png", "x/a.jpg", "x/a.png") == ["a.jpg.png", "x_a.jpg", "a.png"]
+    crossing = names("p_q/r.jpg", "p/q_r.jpg", "s/r.jpg", "s/q_r.jpg", "p_q/r.png", "p/q_r.png")
+    assert len(set(crossing)) == 6
+
+
+def test_an_upright_mask_for_a_rotated_photo(here: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.ascontiguousarray(np.rot90(striped(48, 96)))).save("turned.png", exif=exif)
+    assert predict("turned.png") == 0
+    assert read_mask("predictions/turned_mask.png").shape == (48, 96)
+
+
+def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "featherseg predict street.jpg" in text
+    assert "720x960" in text

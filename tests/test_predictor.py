@@ -1,0 +1,265 @@
+"""A picture of any shape to a mask of its own size; names, files and folders to a Predictor; the ground floor alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_onnx import CLASSES, STRIDE, foreign_artefact, striped, write_network
+
+import featherseg
+from featherseg import hub
+from featherseg.runtime import (
+    Artefact,
+    FeathersegError,
+    InputRule,
+    OnnxEngine,
+    Predictor,
+    label_scores,
+    read_mask,
+    resize,
+    weights,
+)
+from featherseg.runtime.predictor import prepare
+
+RULES = [
+    InputRule(),
+    InputRule(size=(64, 96)),
+    InputRule(size=(64, 96), fit="letterbox"),
+    InputRule(size=(64, 96), fit="area"),
+    InputRule(size=(16, 24)),  # below what networks take
+]
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    return write_network(tmp_path / "net.onnx")
+
+
+def thirds(mask: np.ndarray) -> list[int]:
+    """The label in the middle of each third."""
+    return [int(mask[mask.shape[0] // 2, mask.shape[1] * part // 6]) for part in (1, 3, 5)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.fit}-{rule.size}")
+@pytest.mark.parametrize("shape", [(64, 96), (65, 97), (200, 90), (33, 400), (480, 640)])
+def test_masks_are_right_under_every_input_rule(tmp_path: Path, rule: InputRule, shape: tuple[int, int]) -> None:
+    predictor = featherseg.load(write_network(tmp_path / "net.onnx", rule=rule))
+    prediction = predictor(striped(*shape))
+    assert prediction.mask.shape == shape
+    assert prediction.mask.dtype == np.uint8
+    assert prediction.scores.dtype == np.float32
+    assert prediction.scores.shape[0] == 3
+    assert thirds(prediction.mask) == [0, 1, 2]
+    if rule.size != (16, 24):  # three columns of scores are coarser than a tenth
+        truth = striped(*shape).argmax(axis=2)
+        assert (prediction.mask == truth).mean() > 0.9
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.fit}-{rule.size}")
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (3, 4000), (31, 33), (500, 2)])
+def test_pictures_of_any_shape(tmp_path: Path, rule: InputRule, shape: tuple[int, int]) -> None:
+    predictor = featherseg.load(write_network(tmp_path / "net.onnx", rule=rule))
+    picture = np.full((*shape, 3), (20, 30, 220), np.uint8)
+    assert (predictor(picture).mask == 2).mean() > 0.95
+
+
+def test_size_overrules_the_input_rule(tmp_path: Path) -> None:
+    predictor = featherseg.load(write_network(tmp_path / "net.onnx", rule=InputRule(size=(64, 96))))
+    picture = striped(128, 160)
+    assert predictor(picture).scores.shape == (3, 8, 12)
+    assert predictor(picture, "own").scores.shape == (3, 16, 20)
+    assert predictor(picture, size=(32, 40)).scores.shape == (3, 4, 5)
+    for size in ("full", (0, 3)):
+        with pytest.raises(FeathersegError, match="size"):
+            predictor(picture, size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_the_mask_is_label_scores_of_the_scores(tmp_path: Path, align_corners: bool) -> None:
+    path = write_network(tmp_path / "net.onnx", rule=InputRule(size=(40, 56)), align_corners=align_corners)
+    predictor = featherseg.load(path)
+    picture = np.random.default_rng(0).integers(0, 256, (81, 111, 3), np.uint8)
+    prediction = predictor(picture)
+    expected = label_scores(prediction.scores, (81, 111), align_corners=align_corners)
+    np.testing.assert_array_equal(prediction.mask, expected)
+    np.testing.assert_array_equal(predictor.labels(prediction.scores, (81, 111)), expected)
+
+
+def test_a_letterboxed_mask_is_the_frame_s_crop(tmp_path: Path) -> None:
+    """A picture that already has the box's size: the mask is the frame's labels, cropped."""
+    predictor = featherseg.load(write_network(tmp_path / "net.onnx", rule=InputRule(size=(64, 96), fit="letterbox")))
+    picture = np.random.default_rng(0).integers(0, 256, (40, 96, 3), np.uint8)
+    prediction = predictor(picture)
+    framed, box = prepare(picture, predictor.artefact.input_rule)
+    assert box == (12, 0, 40, 96)
+    np.testing.assert_array_equal(framed[12:52], picture)
+    np.testing.assert_array_equal(prediction.mask, label_scores(prediction.scores, (64, 96))[12:52])
+
+
+def test_area_keeps_the_aspect_and_the_number_of_pixels() -> None:
+    framed, box = prepare(striped(100, 400), InputRule(size=(200, 200), fit="area"))
+    assert framed.shape == (100, 400, 3)
+    assert box == (0, 0, 100, 400)
+
+
+def test_a_prediction_shows_and_saves_itself(network: Path, tmp_path: Path) -> None:
+    prediction = featherseg.load(network)(striped(64, 96))
+    assert prediction.overlay().size == (96, 64)
+    assert prediction.classes == CLASSES
+    shares = prediction.shares()
+    assert set(shares) == {"red", "green", "blue"}
+    assert sum(shares.values()) == pytest.approx(1)
+    prediction.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), prediction.mask)
+
+
+def test_a_foreign_file_is_served_by_the_numpy_twin(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "net.onnx", foreign=True)
+    with pytest.raises(FeathersegError, match="says nothing of its classes"):
+        OnnxEngine(path)
+    artefact = foreign_artefact()
+    engine = OnnxEngine(path, artefact=artefact, threads=1)
+    picture = striped(64, 96)
+    blocks = picture.reshape(8, 8, 12, 8, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    np.testing.assert_allclose(engine(picture), (blocks / 255 - 0.5) / 0.25, atol=1e-5)
+    assert thirds(Predictor(engine, artefact)(picture).mask) == [0, 1, 2]
+
+
+def test_an_artefact_for_a_file_that_has_its_own_is_refused(network: Path) -> None:
+    with pytest.raises(FeathersegError, match="describes itself"):
+        OnnxEngine(network, artefact=foreign_artefact())
+
+
+def test_a_graph_of_one_size_is_fed_that_size(tmp_path: Path) -> None:
+    predictor = featherseg.load(write_network(tmp_path / "net.onnx", size=(64, 96)))
+    assert predictor.artefact.input_rule == InputRule(size=(64, 96))
+    assert predictor(striped(200, 301)).mask.shape == (200, 301)
+    with pytest.raises(FeathersegError, match="64x96 only"):
+        predictor(striped(200, 301), "own")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"output": "mask"}, "outputs; expected scores"),
+        ({"metadata": "{}"}, "metadata"),
+        ({"metadata": foreign_artefact().to_text(), "foreign": True}, "says nothing"),
+    ],
+)
+def test_files_of_another_form_are_named(tmp_path: Path, options: dict[str, object], match: str) -> None:
+    path = write_network(tmp_path / "net.onnx", **options)  # type: ignore[arg-type]
+    with pytest.raises(FeathersegError, match=match) as caught:
+        featherseg.load(path)
+    assert "net.onnx" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x00" * 999])
+def test_a_file_that_is_no_onnx_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "net.onnx").write_bytes(content)
+    with pytest.raises(FeathersegError, match=r"net\.onnx") as caught:
+        featherseg.load(tmp_path / "net.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_scores_of_another_number_of_classes_are_refused() -> None:
+    predictor = Predictor(lambda image: np.zeros((2, 4, 4), np.float32), Artefact(classes=CLASSES, stride=STRIDE))
+    with pytest.raises(FeathersegError, match="engine's scores"):
+        predictor(striped(32, 32))
+
+
+def test_names_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled, own, here, cache = (tmp_path / name for name in ("bundled", "own", "here", "cache"))
+    monkeypatch.setattr(weights, "BUNDLED", bundled)
+    monkeypatch.setenv("FEATHERSEG_WEIGHTS", str(own))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with pytest.raises(FeathersegError, match="known names are none"):
+        hub.load("tiny-rgb")
+
+    places = [
+        cache / "featherseg" / "tiny-rgb.onnx",
+        here / "weights" / "tiny-rgb" / "tiny-rgb.onnx",
+        own / "tiny-rgb.onnx",
+        bundled / "tiny-rgb.onnx",
+    ]
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_network(place)
+        assert weights.find("tiny-rgb").resolve() == place
+    assert hub.load("tiny-rgb").classes == CLASSES
+    assert [path.resolve() for path in weights.available()["tiny-rgb"]] == places[::-1]
+    with pytest.raises(FeathersegError, match="did you mean 'tiny-rgb'"):
+        hub.load("tiny-rbg")
+    with pytest.raises(FeathersegError, match=r"expected a file \.safetensors"):
+        hub.load("tiny-rgb", backend="torch")
+
+
+def test_a_run_directory_gives_its_best_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    with pytest.raises(FeathersegError, match="no trained network"):
+        hub.locate(run)
+    (run / "last.safetensors").touch()
+    assert hub.locate(run) == run / "last.safetensors"
+    (run / "best.safetensors").touch()
+    assert hub.locate("run") == Path("run/best.safetensors")
+
+
+def test_a_weights_folder_is_a_path_too(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny-rgb"
+    folder.mkdir()
+    write_network(folder / "tiny-rgb.onnx")
+    assert hub.load(folder).classes == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        ("nowhere/net.onnx", {}, "no such file"),
+        ("net.onnx", {"backend": "torch"}, r"backend torch runs \.safetensors"),
+        ("net.onnx", {"backend": "tensorrt"}, "backend; expected one of auto, onnxruntime"),
+        ("net.onnx", {"device": "tpu"}, "device; expected one of"),
+        ("net.xml", {}, "cannot be run yet"),
+        ("net.txt", {}, "expected a file ending in"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, str], match: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_network(tmp_path / "net.onnx")
+    (tmp_path / "net.xml").touch()
+    (tmp_path / "net.txt").touch()
+    with pytest.raises(FeathersegError, match=match):
+        hub.load(name, **options)
+
+
+def test_the_ground_floor_needs_no_torch(network: Path, tmp_path: Path) -> None:
+    Image.fromarray(striped(64, 96)).save(tmp_path / "a.png")
+    program = (
+        "import sys, featherseg, featherseg.runtime, featherseg.app.predict\n"
+        f"assert featherseg.load({str(network)!r})({str(tmp_path / 'a.png')!r}).mask.shape == (64, 96)\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'scipy', 'onnx', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_public_names() -> None:
+    assert {"load", "train", "evaluate", "create_model", "list_models"} <= set(dir(featherseg))
+    assert featherseg.load is hub.load
+    assert featherseg.runtime.resize is resize
+    with pytest.raises(AttributeError, match="no attribute 'segment'"):
+        featherseg.segment  # type: ignore[attr-defined]  # noqa: B018
+    project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())
+    assert featherseg.__version__ == project["project"]["version"]
