@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from pathlib import Path
 
@@ -182,3 +183,11 @@ def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "featherseg predict street.jpg" in text
     assert "720x960" in text
+
+
+def test_the_example(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "predict.py"))
+    example["main"]("street.png", "net.onnx", ".")
+    assert {"red", "green", "blue"} <= set(capsys.readouterr().out.split())
+    assert Path("street_mask.png").is_file()
+    assert Path("street_overlay.png").is_file()
