@@ -87,8 +87,14 @@ def json_text(data: object) -> str:
 def listed() -> list[dict[str, Any]]:
     """Every table as data."""
     return [
-        {"table": table.name, "paper": table.paper, "title": table.title, "rows": len(table.rows)}
-        | {"in_paper": table.in_paper}
+        {
+            "table": table.name,
+            "paper": table.paper,
+            "title": table.title,
+            "in_paper": table.in_paper,
+            "rows": len(table.rows),
+            "notes": list(table.notes),
+        }
         for table in TABLES.values()
     ]
 
