@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featherseg import hub
 from featherseg.app.progress import progress
+from featherseg.hub import load
 from featherseg.runtime.engines import BACKENDS, DEVICES
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import write_atomically
@@ -91,7 +91,7 @@ class Job:
 def run(args: argparse.Namespace) -> int:
     """Segment every picture, report each, list those that failed."""
     jobs = plan(args.sources, args.out)
-    predictor = hub.load(args.model, device=args.device, backend=args.backend)
+    predictor = load(args.model, device=args.device, backend=args.backend)
     alone = len(args.sources) == 1 and args.sources[0].is_file()
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
