@@ -21,7 +21,7 @@ class AtrousConv(ConvBNReLU):
 
 
 class SeparableAtrousConv(nn.Sequential):
-    """Dilated depth-wise 3x3, then point-wise 1x1, with nothing in between; one batch norm and ReLU at the end; no biases."""
+    """Dilated depth-wise 3x3, then point-wise 1x1, nothing in between; batch norm and ReLU at the end; no biases."""
 
     def __init__(self, in_channels: int, out_channels: int, rate: int) -> None:
         super().__init__(

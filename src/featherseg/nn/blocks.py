@@ -49,7 +49,7 @@ class DepthwiseSeparable(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """IR: expand 1x1, depth-wise 3x3, project 1x1 without activation; a shortcut where the shape stays (MobileNetV2)."""
+    """IR: expand 1x1, depth-wise 3x3, project 1x1 without activation; a shortcut where the shape stays."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, expansion: int = 6) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class InvertedResidual(nn.Module):
 
 
 def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
-    """Bilinear resize of (N,C,h,w) to (N,C,H,W); `size` is (H, W), always taken from a reference map, never a factor."""
+    """Bilinear resize of (N,C,h,w) to (N,C,H,W); `size` is (H, W) of a reference map, never a factor."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
 

@@ -1,4 +1,4 @@
-"""Average pooling to a grid of bins as two small matrix products, and the spatial pyramid built on it.
+"""Average pooling to a grid of bins as two small sums of products, and the spatial pyramid built on it.
 
 A traced `adaptive_avg_pool2d` to more than one bin exports with a fixed kernel and is silently wrong at other sizes. Row i
 of a pooling matrix averages the pixels floor(i*size/bins) .. ceil((i+1)*size/bins) - 1, the same cells that
@@ -28,7 +28,10 @@ def average_pool(x: Tensor, bins: int) -> Tensor:
     height, width = size_of(x)
     rows = pooling_matrix(height, bins, x)  # (bins, H)
     columns = pooling_matrix(width, bins, x)  # (bins, W)
-    return rows @ x @ columns.transpose(0, 1)
+    # Written as products and sums, not as `matmul`: half-precision CPU kernels refuse matrices this thin, and after one
+    # refusal torch turns its fast CPU kernels off for the rest of the process.
+    narrow = (x.unsqueeze(-2) * columns).sum(-1)  # (N, C, H, bins)
+    return (narrow.unsqueeze(-3) * rows.unsqueeze(-1)).sum(-2)  # (N, C, bins, bins)
 
 
 class PyramidPooling(nn.Module):

@@ -1,0 +1,119 @@
+"""Scores of a segmentation, all read off one confusion matrix over the whole data set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featherseg.runtime.classes import Classes
+from featherseg.runtime.errors import FeathersegError
+
+Counts = npt.NDArray[np.int64]
+Fractions = npt.NDArray[np.float64]
+
+
+def confusion_matrix(
+    mask: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], num_classes: int, *, ignore_index: int = 255
+) -> Counts:
+    """Pixel counts (C,C): rows are the truth, columns the prediction; pixels whose truth is `ignore_index` are left out.
+
+    `mask` and `target` are uint8 of the same shape; a label that is no class and not ignored is an error.
+    """
+    if mask.shape != target.shape:
+        raise FeathersegError("mask and target", expected="the same shape", got=f"{mask.shape} and {target.shape}")
+    # One code per pixel in 16 bits, with an overflow bin for what is ignored: a single pass of bincount.
+    ignored = num_classes * num_classes
+    codes = target.astype(np.uint16) * np.uint16(num_classes) + mask
+    codes[target == ignore_index] = ignored
+    counts = np.bincount(codes.ravel(), minlength=ignored + 1)
+    if len(counts) > ignored + 1 or (len(mask) and mask.max() >= num_classes):
+        raise FeathersegError("labels", expected=f"0..{num_classes - 1} or {ignore_index}", got="a larger one")
+    return counts[:ignored].reshape(num_classes, num_classes).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a confusion matrix says, as fractions 0..1.
+
+    A class absent from truth and prediction has no score (NaN), is left out of the means and is named in `absent`.
+
+    Attributes:
+        confusion: int64 (C,C), rows truth, columns prediction.
+        classes: the classes' names.
+    """
+
+    confusion: Counts
+    classes: Classes
+
+    @cached_property
+    def iou(self) -> Fractions:
+        """Intersection over union per class, (C,)."""
+        hit = np.diag(self.confusion).astype(np.float64)
+        union = self.confusion.sum(0) + self.confusion.sum(1) - np.diag(self.confusion)
+        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+
+    @cached_property
+    def recall(self) -> Fractions:
+        """Pixel accuracy of each class, (C,); NaN where the truth lacks the class."""
+        hit, truth = np.diag(self.confusion).astype(np.float64), self.confusion.sum(1)
+        return np.divide(hit, truth, out=np.full(len(hit), np.nan), where=truth > 0)
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the classes that occur (mIoU)."""
+        return mean_of_present(self.iou)
+
+    @property
+    def class_accuracy(self) -> float:
+        """Mean of the classes' pixel accuracies (mPA)."""
+        return mean_of_present(self.recall)
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the pixels that are right (PA)."""
+        total = self.confusion.sum()
+        return float(np.trace(self.confusion) / total) if total else float("nan")
+
+    @property
+    def fwiou(self) -> float:
+        """Mean IoU weighted by how often each class occurs in the truth (fwIoU)."""
+        truth = self.confusion.sum(1)
+        if not truth.sum():
+            return float("nan")
+        return float(np.nansum(self.iou * truth) / truth.sum())
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of the classes that neither truth nor prediction holds."""
+        return tuple(name for name, iou in zip(self.classes.names, self.iou, strict=True) if np.isnan(iou))
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores as JSON values; a class without a score is null."""
+        per_class = {
+            name: None if np.isnan(iou) else round(float(iou), 6)
+            for name, iou in zip(self.classes.names, self.iou, strict=True)
+        }
+        return {
+            "miou": json_number(self.miou),
+            "pixel_accuracy": json_number(self.pixel_accuracy),
+            "class_accuracy": json_number(self.class_accuracy),
+            "fwiou": json_number(self.fwiou),
+            "iou": per_class,
+            "absent": list(self.absent),
+            "pixels": int(self.confusion.sum()),
+        }
+
+
+def mean_of_present(values: Fractions) -> float:
+    """Mean of the values that are no NaN; NaN where there is none."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else float("nan")
+
+
+def json_number(value: float) -> float | None:
+    """A float that JSON can hold, to six places."""
+    return None if np.isnan(value) else round(value, 6)

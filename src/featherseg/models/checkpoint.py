@@ -1,0 +1,73 @@
+"""A trained network as one file that describes itself: safetensors, never pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from featherseg.models import create_model
+from featherseg.models.base import SegNetwork
+from featherseg.runtime.artefact import METADATA_KEY, Artefact
+from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.pixels import write_atomically
+
+MODEL_KEY = "model"
+
+
+def save_checkpoint(path: Path, weights: dict[str, Tensor], model: dict[str, Any], artefact: Artefact) -> None:
+    """Write weights, the model ({"name": ..., field: value}) and the artefact; the file appears whole or not at all."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    content = save(tensors, metadata={METADATA_KEY: artefact.to_text(), MODEL_KEY: json.dumps(model)})
+    write_atomically(path, lambda file: file.write(content))
+
+
+def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any], Artefact]:
+    """Weights, model and artefact of a checkpoint; a foreign or broken file is refused by name."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as error:
+        raise FeathersegError(f"{path}: no readable checkpoint ({error})") from error
+    if METADATA_KEY not in metadata or MODEL_KEY not in metadata:
+        raise FeathersegError(
+            f"{path}: not a checkpoint of featherseg",
+            expected=f"the metadata {METADATA_KEY!r} and {MODEL_KEY!r}",
+            got=", ".join(metadata) or "none",
+            remedy="give best.safetensors or last.safetensors of a run",
+        )
+    return weights, json.loads(metadata[MODEL_KEY]), Artefact.from_text(metadata[METADATA_KEY], source=str(path))
+
+
+def load_checkpoint(path: Path | str) -> tuple[SegNetwork, Artefact]:
+    """The network of a checkpoint with its weights, and its artefact."""
+    weights, model, artefact = read_checkpoint(path)
+    fields = {key: value for key, value in model.items() if key != "name"}
+    if "pretrained" in fields:
+        fields["pretrained"] = "none"  # the checkpoint holds every weight
+    network = create_model(model["name"], num_classes=len(artefact.classes), **fields)
+    load_weights(network, weights, source=str(path))
+    return network, artefact
+
+
+def load_weights(network: SegNetwork, weights: dict[str, Tensor], *, source: str) -> None:
+    """Load strictly; the first name or shape that does not fit is named."""
+    own = network.state_dict()
+    missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing or foreign:
+        raise FeathersegError(
+            f"{source}: its weights are not this network's",
+            got=f"{len(missing)} missing (first {missing[:1]}), {len(foreign)} foreign (first {foreign[:1]})",
+        )
+    for name, value in own.items():
+        if value.shape != weights[name].shape:
+            raise FeathersegError(
+                f"{source}: {name}", expected=f"shape {tuple(value.shape)}", got=tuple(weights[name].shape),
+                remedy="the class count or a field of the model differs",
+            )  # fmt: skip
+    network.load_state_dict(weights)

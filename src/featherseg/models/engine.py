@@ -1,0 +1,73 @@
+"""A torch network as an engine: uint8 picture -> scores at the network's stride, like an exported file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from featherseg.models.base import SegNetwork
+from featherseg.models.checkpoint import load_checkpoint
+from featherseg.runtime.artefact import Artefact, Preprocessing
+from featherseg.runtime.errors import FeathersegError, refuse_unknown
+
+
+class Normalise(nn.Module):
+    """`Preprocessing` on the device that computes: uint8 (N,3,H,W) -> float32, (x / 255 - mean) / std."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        for name in ("mean", "std"):
+            value = torch.tensor(getattr(preprocessing, name), dtype=torch.float32).view(1, 3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N,3,H,W) uint8 -> float32."""
+        return (images.float() / 255 - self.mean) / self.std
+
+
+class TorchEngine:
+    """Runs a network on one picture at a time.
+
+    Args:
+        network: the network; it is put into evaluation mode.
+        artefact: what the network says of itself.
+        device: where it runs.
+    """
+
+    def __init__(self, network: SegNetwork, artefact: Artefact, *, device: str = "auto") -> None:
+        self.device = choose_device(device)
+        self.network = network.to(self.device).eval()
+        self.normalise = Normalise(artefact.preprocessing).to(self.device)
+        self.artefact = artefact
+
+    @classmethod
+    def open(cls, path: Path | str, *, device: str = "auto") -> TorchEngine:
+        """The engine of a checkpoint (.safetensors)."""
+        network, artefact = load_checkpoint(path)
+        return cls(network, artefact, device=device)
+
+    @torch.inference_mode()
+    def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 (H,W,3) -> float32 (C,h,w)."""
+        self.network.eval()
+        images = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1).unsqueeze(0)
+        scores = self.network(self.normalise(images)).logits[0]
+        return np.ascontiguousarray(scores.float().cpu().numpy())
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" takes CUDA, then Apple's GPU, then the CPU; a device that is not there is refused."""
+    refuse_unknown("device", name, ("auto", "cpu", "cuda", "mps"))
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(device for device, usable in there.items() if usable))
+    if not there[name]:
+        raise FeathersegError(f"device {name!r} is not to be had here", remedy="use auto or cpu")
+    return torch.device(name)

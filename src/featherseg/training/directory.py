@@ -1,0 +1,151 @@
+"""The run directory: run.json, metrics.csv, curves.png, state-STEP, last and best.safetensors."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.pixels import write_atomically
+from featherseg.training.run import Run
+
+COLUMNS = (
+    "epoch", "step", "lr", "loss", "val_miou", "val_pixel_accuracy", "val_class_accuracy", "val_fwiou", "seconds",
+)  # fmt: skip
+PACKAGES = ("featherseg", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors")
+
+
+def claim(run: Run) -> Path:
+    """Make the run directory and write run.json, or recognise the same run; another run's directory is refused."""
+    if not run.out:
+        raise FeathersegError("out", expected="the run directory", remedy="add out=runs/NAME")
+    folder = Path(run.out)
+    path = folder / "run.json"
+    asked = run.to_json()
+    if path.is_file():
+        known = json.loads(path.read_text())["run"]
+        other = [key for key in asked if asked[key] != known.get(key) and key not in ("out", "device", "workers")]
+        if other:
+            raise FeathersegError(
+                f"{folder} holds another run: {', '.join(other)} differ(s)",
+                expected=", ".join(f"{key}={json.dumps(known.get(key))}" for key in other),
+                got=", ".join(f"{key}={json.dumps(asked[key])}" for key in other),
+                remedy="use the same keys to resume it, or another out",
+            )
+        return folder
+    if folder.is_dir() and any(folder.iterdir()):
+        raise FeathersegError(f"{folder} is not empty and holds no run", remedy="use another out")
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"run": asked, "machine": machine()}, indent=2)
+    write_atomically(path, lambda file: file.write(text.encode()))
+    return folder
+
+
+def read_run(folder: Path) -> Run:
+    """The run of a run directory."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise FeathersegError(f"{folder}: no run directory", expected=str(path))
+    return Run.from_json(json.loads(path.read_text())["run"])
+
+
+def machine() -> dict[str, Any]:
+    """OS, processor, GPU, Python and library versions, commit."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return {
+        "os": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": sys.version.split()[0],
+        "versions": versions,
+        "commit": commit(),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def commit() -> str | None:
+    """The commit of the source tree this code runs from, "-dirty" where it was changed; None outside one."""
+    here = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return answer.stdout.strip() or None
+
+
+class MetricsFile:
+    """metrics.csv, one row per epoch; opened for a resumed run it is cut back to the epochs that count."""
+
+    def __init__(self, folder: Path, *, epochs_done: int) -> None:
+        self.path = folder / "metrics.csv"
+        self.rows: list[dict[str, str]] = []
+        if self.path.is_file():
+            with self.path.open(newline="") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs_done]
+        self.write()
+
+    def add(self, **values: float | int | None) -> None:
+        """Append the row of one epoch; a value that was not measured is left empty."""
+        self.rows.append({name: format_number(values.get(name)) for name in COLUMNS})
+        self.write()
+
+    def write(self) -> None:
+        """Write the whole file anew, atomically."""
+        lines = [",".join(COLUMNS), *(",".join(row[name] for name in COLUMNS) for row in self.rows)]
+        text = "\n".join(lines) + "\n"
+        write_atomically(self.path, lambda file: file.write(text.encode()))
+
+
+def format_number(value: float | int | None) -> str:
+    """Empty for None; integers as they are; six significant digits."""
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def draw_curves(folder: Path, rows: list[dict[str, str]]) -> None:
+    """curves.png: the loss and the validation mIoU over the epochs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left = figure.add_subplot()
+    right = left.twinx()
+    left.plot([int(row["epoch"]) for row in rows], [float(row["loss"]) for row in rows], color="tab:gray", label="loss")
+    scored = [row for row in rows if row["val_miou"]]
+    right.plot(
+        [int(row["epoch"]) for row in scored],
+        [100 * float(row["val_miou"]) for row in scored],
+        color="tab:blue",
+        marker=".",
+        label="val mIoU",
+    )
+    left.set(xlabel="epoch", ylabel="training loss")
+    right.set(ylabel="val mIoU / %")
+    figure.legend(loc="outside upper center", ncols=2)
+    write_atomically(folder / "curves.png", lambda file: figure.savefig(file, format="png", dpi=110))

@@ -1,0 +1,33 @@
+"""The exponential moving average of a network's weights, which is what gets deployed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class EMA:
+    """Running average of weights and batch-norm statistics; integer buffers are copied.
+
+    The decay of update t is min(decay, (1 + t) / (10 + t)), so that the first updates do not average in random weights.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move the average towards the network's present weights."""
+        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        averages: list[Tensor] = []
+        values: list[Tensor] = []
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                averages.append(self.weights[name])
+                values.append(value.detach())
+            else:
+                self.weights[name].copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - keep)

@@ -1,0 +1,66 @@
+"""What a person sees of a run: a bar on a terminal, a line per epoch elsewhere; all of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from featherseg.training.run import Run
+
+
+class Reporter:
+    """Shows epochs, batches and validation; a context manager around the epochs."""
+
+    def __init__(self, run: Run, folder: Path) -> None:
+        self.run = run
+        self.folder = folder
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.console = console
+        self.validation = self.bar.add_task("validate", total=None, visible=False)
+
+    def __enter__(self) -> Reporter:
+        self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if self.console.is_terminal:
+            self.bar.console.print(line, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def batches(
+        self, epoch: int, total: int, done: int, loader: Iterable[tuple[Tensor, Tensor]]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The loader's batches, shown as a bar."""
+        task = self.bar.add_task(f"epoch {epoch + 1}/{self.run.epochs}", total=total, completed=done)
+        for batch in loader:
+            yield batch
+            self.bar.advance(task)
+        self.bar.remove_task(task)
+
+    def validating(self, done: int, total: int) -> None:
+        """The validation's bar."""
+        self.bar.update(self.validation, completed=done, total=total, visible=done < total)
+
+    def epoch_done(self, row: dict[str, str]) -> None:
+        """A line for the epoch just done."""
+        score = f"  val mIoU {100 * float(row['val_miou']):.2f} %" if row["val_miou"] else ""
+        self.say(f"epoch {row['epoch']}/{self.run.epochs}  loss {row['loss']}  lr {row['lr']}{score}")

@@ -1,0 +1,141 @@
+"""The state of a run: the only file that resuming reads, written so that a kill at any moment loses nothing.
+
+state-STEP.safetensors holds raw weights, averaged weights, optimiser, random states; its header holds one JSON object with
+step, epoch, batch, the best score so far and a checksum of the tensors. A file appears under its name only when it is whole
+(temporary name, fsync, rename); the last two are kept, and an unreadable newest one falls back to the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from featherseg.runtime.pixels import write_atomically
+
+HEADER_KEY = "state"
+KEPT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: optimiser steps done.
+        epoch: the epoch that comes next or is under way, from 0.
+        batch: batches of that epoch already done.
+        best_miou: the best validation score so far; negative before the first.
+        best_epoch: the epoch that gave it.
+        seconds: time spent training so far.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best_miou: float = -1.0
+    best_epoch: int = -1
+    seconds: float = 0.0
+
+
+def write_state(folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> Path:
+    """Write state-STEP.safetensors, then drop all but the last two."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    header = json.dumps({**asdict(progress), "checksum": checksum(plain)})
+    content = save(plain, metadata={HEADER_KEY: header})
+    path = folder / f"state-{progress.step:08d}.safetensors"
+    write_atomically(path, lambda file: file.write(content))
+    for old in states(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def states(folder: Path) -> list[Path]:
+    """The state files of a run directory, oldest first."""
+    return sorted(folder.glob("state-*.safetensors"))
+
+
+def read_newest_state(folder: Path) -> tuple[Progress, dict[str, Tensor], list[str]] | None:
+    """The newest readable state, and a line for each newer one that was not; None where there is none."""
+    complaints: list[str] = []
+    for path in reversed(states(folder)):
+        try:
+            progress, tensors = read_state(path)
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            complaints.append(f"{path.name} cannot be read ({error}); taking the one before")
+            continue
+        return progress, tensors, complaints
+    return None
+
+
+def read_state(path: Path) -> tuple[Progress, dict[str, Tensor]]:
+    """One state file; ValueError where the checksum does not fit."""
+    with safe_open(str(path), framework="pt") as file:
+        header: dict[str, Any] = json.loads((file.metadata() or {})[HEADER_KEY])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    if header.pop("checksum") != checksum(tensors):
+        raise ValueError("its checksum does not fit its content")
+    return Progress(**header), tensors
+
+
+def checksum(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over names and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def pack(groups: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """{"model": {"a": x}} -> {"model/a": x}; every tensor gets storage of its own."""
+    return {f"{group}/{name}": value.clone() for group, part in groups.items() for name, value in part.items()}
+
+
+def unpack(tensors: dict[str, Tensor], group: str) -> dict[str, Tensor]:
+    """The inverse of `pack` for one group."""
+    prefix = f"{group}/"
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's moments as "PARAMETER/KEY" -> tensor; learning rates come from the schedule."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}/{key}": torch.as_tensor(value)
+        for index, moments in state.items()
+        for key, value in moments.items()
+        if value is not None
+    }
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put the moments back."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split("/")
+        state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def random_tensors() -> dict[str, Tensor]:
+    """The random states that training draws from: torch's on the CPU and on each CUDA device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def restore_random(tensors: dict[str, Tensor]) -> None:
+    """Put the random states back, as far as the devices are there."""
+    torch.set_rng_state(tensors["cpu"])
+    for index in range(torch.cuda.device_count()):
+        if f"cuda{index}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"cuda{index}"], index)
