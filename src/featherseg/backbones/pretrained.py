@@ -33,7 +33,11 @@ def load_pretrained(encoder: Encoder, pretrained: str) -> str:
             f"model.pretrained={path}",
             expected=f"the {len(wanted)} tensors of this backbone, in timm's or torchvision's names",
             got=f"{len(tensors)} tensors, of which {len(found)} match by name"
-            + (f", but {unlike} has shape {tuple(found[unlike].shape)}, not {tuple(wanted[unlike].shape)}" if unlike else ""),
+            + (
+                f", but {unlike} has shape {tuple(found[unlike].shape)}, not {tuple(wanted[unlike].shape)}"
+                if unlike
+                else ""
+            ),
             remedy='take the weights of the same network, or pretrained="none"',
         )
     encoder.body.load_state_dict(found, strict=False)
@@ -46,7 +50,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of a .pth file, which is read without running any code in it."""
     if not path.is_file():
         raise FeathersegError(
-            f"model.pretrained={path}", expected='"none", "imagenet" or a file', got="no such file", remedy="check the path"
+            f"model.pretrained={path}",
+            expected='"none", "imagenet" or a file',
+            got="no such file",
+            remedy="check the path",
         )
     try:
         if path.suffix == ".safetensors":
@@ -78,7 +85,7 @@ def match(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[s
 
 
 def in_torchvision_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    """torchvision's MobileNetV2 tensors in the order of its layers, which is timm's order too (a file may sort by name)."""
+    """torchvision's MobileNetV2 tensors in the order of its layers, which is timm's too (a file may sort by name)."""
     from torchvision.models import mobilenet_v2
 
     with torch.device("meta"):

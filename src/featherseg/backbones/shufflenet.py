@@ -6,6 +6,7 @@ Ma, Zhang, Zheng, Sun: "ShuffleNet V2: Practical Guidelines for Efficient CNN Ar
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,18 +21,19 @@ class ShuffleNetEncoder(Encoder):
         output_stride: 8, 16 or 32.
     """
 
+    body: Any
     channels = Stages(24, 24, 116, 232, 464)
 
     def __init__(self, output_stride: int) -> None:
         super().__init__()
         from torchvision.models import shufflenet_v2_x1_0
 
-        self.body = shufflenet_v2_x1_0(weights=None)
-        self.body.conv5 = nn.Identity()
-        self.body.fc = nn.Identity()
+        body = shufflenet_v2_x1_0(weights=None)
+        body.conv5 = nn.Identity()
+        body.fc = nn.Identity()
         self.strides = nominal_strides(output_stride)
         dilation, stride = 1, 4
-        for stage in (self.body.stage2, self.body.stage3, self.body.stage4):
+        for stage in (body.stage2, body.stage3, body.stage4):
             stride *= 2
             turned = stride > output_stride
             first, *others = stage
@@ -39,6 +41,7 @@ class ShuffleNetEncoder(Encoder):
             dilation *= 2 if turned else 1
             for block in others:
                 _space(block, dilation, strided=False)
+        self.body = body
 
     def forward(self, images: Tensor) -> Features:
         """float32 (N,3,H,W) -> `Features`."""
@@ -57,7 +60,7 @@ class ShuffleNetEncoder(Encoder):
 
 
 def _space(block: nn.Module, dilation: int, *, strided: bool) -> None:
-    """Set stride and dilation of a block's depth-wise convolutions; the block still joins its two branches as before."""
+    """Set stride and dilation of a block's depth-wise convolutions; it still joins its two branches as before."""
     for module in block.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.stride = (2, 2) if strided else (1, 1)

@@ -16,7 +16,7 @@ from featherseg.runtime.errors import FeathersegError, nearest
 class TimmEncoder(Encoder):
     """A timm network cut into its five stages; what follows c5 (the classifier's 1x1 convolution) is left out.
 
-    The rule of dilation: a block whose stride is taken away keeps the dilation before it, the blocks after it double it.
+    A block whose stride is taken away keeps the dilation in force before it; the blocks after it double that.
 
     Args:
         name: timm's name, with or without a tag (`mobilenetv2_100`, `mobilenetv2_100.ra_in1k`).
@@ -61,7 +61,11 @@ class TimmEncoder(Encoder):
             expected=f"five stages down to 1/{output_stride} at any input size",
             got="a network that does not offer them" + (" (no dilation)" if output_stride < 32 else ""),
             remedy="take a listed backbone"
-            + (", or model.output_stride=32 where the network's stages are 2, 4, 8, 16, 32" if output_stride < 32 else ""),
+            + (
+                ", or model.output_stride=32 where the network's stages are 2, 4, 8, 16, 32"
+                if output_stride < 32
+                else ""
+            ),
         )
 
     def forward(self, images: Tensor) -> Features:

@@ -1,4 +1,4 @@
-"""One paper = one file. `MODELS` is the whole menu: name -> configuration, whose defaults are the paper's full network."""
+"""One paper = one file. `MODELS` is the whole menu: name -> configuration; its defaults are the paper's network."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def model_config(name: str, **fields: Any) -> ModelConfig:
 
 
 def create_model(name: str, *, num_classes: int, **fields: Any) -> SegNetwork:
-    """Build a network: `create_model("affnet", num_classes=11, fusion="ewa")`; the defaults are the paper's full network.
+    """Build a network: `create_model("affnet", num_classes=11, fusion="ewa")`.
 
-    Nothing is downloaded unless a field asks for it (`pretrained="imagenet"`).
+    The defaults are the paper's full network; nothing is downloaded unless a field asks for it
+    (`pretrained="imagenet"`).
     """
     return model_config(name, **fields).build(num_classes)

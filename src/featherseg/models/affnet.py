@@ -1,7 +1,7 @@
 """AFFNet: attention feature fusion at 1/8 of the picture.
 
-Kuang, Liu, Chen, Zhang: "Lightweight Semantic Segmentation Network based on Attention Feature Fusion", 2023 (paper 004),
-Fig. 1 (network), Fig. 3-5 (attention and pooling branch), Fig. 6 (fusions), Table I and II (the field `fusion`).
+Kuang, Liu, Chen, Zhang: "Lightweight Semantic Segmentation Network based on Attention Feature Fusion", 2023 (paper
+004), Fig. 1 (network), Fig. 3-5 (attention and pooling branch), Fig. 6 (fusions), Table I and II (the field `fusion`).
 
 What the paper leaves open and how it is read here:
 - Down-sampling units are convolution beside max pooling (ERFNet's form); all pooling is 3x3.
@@ -26,7 +26,7 @@ from featherseg.nn.pooling import PyramidPooling
 
 WIDTH = 128  # channels of every fused map
 
-# (stride, out_channels) of the inverted residuals, three units after each of which a feature is tapped (F2, F3, then SPP)
+# (stride, out_channels) of the inverted residuals in three units; after each a feature is tapped (F2, F3, then SPP)
 PLANS: dict[str, tuple[tuple[tuple[int, int], ...], ...]] = {
     "fast_scnn": (((2, 64), (1, 64), (1, 64)), ((2, 96), (1, 96), (1, 96)), ((1, 128), (1, 128), (1, 128))),
     "literal": (((2, 64), (1, 64), (1, 64)), ((1, 96), (2, 96), (1, 128)), ((1, 128), (1, 128), (1, 128))),
@@ -34,7 +34,7 @@ PLANS: dict[str, tuple[tuple[tuple[int, int], ...], ...]] = {
 
 
 class Downsample(nn.Module):
-    """Halve the map: a 3x3 convolution beside a 3x3 max pooling of the same input, batch norm, ReLU (Init-unit of ENet)."""
+    """Halve the map: 3x3 convolution beside 3x3 max pooling of the same input, batch norm, ReLU (Init-unit of ENet)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class ResidualCBAM(CBAM):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C,H,W)."""
-        return x + super().forward(x)  # type: ignore[no-any-return]
+        return x + super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class PoolingBranch(nn.Sequential):
@@ -194,9 +194,7 @@ class AFFNet(SegNetwork):
         for unit in PLANS[config.plan]:
             widths = [channels[-1], *(width for _, width in unit)]
             units.append(
-                nn.Sequential(
-                    *(InvertedResidual(i, o, stride=s) for i, (s, o) in zip(widths[:-1], unit, strict=True))
-                )
+                nn.Sequential(*(InvertedResidual(i, o, stride=s) for i, (s, o) in zip(widths[:-1], unit, strict=True)))
             )
             channels.append(widths[-1])
         self.unit1, self.unit2, self.unit3 = units

@@ -57,15 +57,16 @@ class SegNetwork(nn.Module, ABC):
         network.drop_training_heads()
         return network
 
-    def drop_training_heads(self) -> None:  # noqa: B027
+    def drop_training_heads(self) -> None:
         """Take out, in place, what only training uses; a network that has such heads overrides this."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig(ABC):
-    """A paper's network as JSON scalars; a field of type Literal lists the values of an ablation, the paper's own first.
+    """A paper's network as JSON scalars.
 
-    A field `backbone` takes what `featherseg.backbones` lists, or `timm:NAME`.
+    A field of type Literal lists the values of an ablation, the paper's own first. A field `backbone` takes
+    what `featherseg.backbones` lists, or `timm:NAME`.
     """
 
     paper: ClassVar[str]

@@ -4,8 +4,9 @@ Xia, Long: "Design and Implementation of a Lightweight Image Semantic Segmentati
 (paper 000), Fig. 1 (network), Fig. 2 (C-ASPP), section 3.5 (decoder), Table 2 (the rows).
 
 What the paper leaves open and how it is read here (the printed sizes decide, where they can):
-- "Dense neighbourhood prediction" is the Densely Adjacent Prediction of ExFuse (Zhang et al. 2018), which the paper reaches
-  through its reference 5: k*k scores per class and place, each meant for one neighbour. decoder="fusion" leaves it out.
+- "Dense neighbourhood prediction" is the Densely Adjacent Prediction of ExFuse (Zhang et al. 2018), which the paper
+  reaches through its reference 5: k*k scores per class and place, each meant for one neighbour; decoder="fusion"
+  leaves it out.
 - The auxiliary loss on the "intermediate layer" is a 1x1 classifier after the decoder's first 3x3 convolution.
 - CBAM "on high-level features" stands on ASPP's concatenated map, where its cost fits the printed size; cbam="backbone"
   is the literal reading, on c5.
@@ -47,10 +48,10 @@ class DenselyAdjacentPrediction(nn.Module):
         """(N,num_classes*k*k,h,w) -> (N,num_classes,h,w)."""
         k = self.reach
         height, width = size_of(x)
-        padded = F.pad(x, (k // 2,) * 4)  # (N, C*k*k, h+k-1, w+k-1)
-        said = padded.unflatten(1, (self.num_classes, k * k)).unbind(2)  # k*k maps (N, C, h+k-1, w+k-1)
+        by_place = x.unflatten(1, (self.num_classes, k * k))  # type: ignore[no-untyped-call]  # (N, C, k*k, h, w)
+        said = F.pad(by_place, (k // 2,) * 4).unbind(2)  # k*k maps (N, C, h+k-1, w+k-1)
         shifted = [said[l * k + m][:, :, l : l + height, m : m + width] for l in range(k) for m in range(k)]  # noqa: E741
-        total = shifted[0]
+        total: Tensor = shifted[0]
         for scores in shifted[1:]:
             total = total + scores
         return total / (k * k)
@@ -160,9 +161,7 @@ class CASPPDeepLab(SegNetwork):
         super().__init__()
         require_classes(num_classes)
         self.num_classes = num_classes
-        self.encoder = create_encoder(
-            config.backbone, output_stride=config.output_stride, pretrained=config.pretrained
-        )
+        self.encoder = create_encoder(config.backbone, output_stride=config.output_stride, pretrained=config.pretrained)
         channels = self.encoder.channels
         self.attend_low = CBAM_ON_LOW[config.cbam](channels.c2)
         self.attend_high = CBAM_ON_HIGH[config.cbam](channels.c5)

@@ -51,7 +51,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def count_macs(network: SegNetwork, size: tuple[int, int]) -> int:
-    """Multiply-accumulates of one picture of size (H, W), up to the classifier; what `deployed` drops is not counted."""
+    """Multiply-accumulates of one picture of size (H, W), up to the classifier, without what `deployed` drops."""
     return count_operations(network, size).macs
 
 
@@ -99,7 +99,7 @@ def _elements(shape: Any, *args: Any, **kwargs: Any) -> int:
 
 _NORMS = (_aten.native_batch_norm, _aten._native_batch_norm_legit_no_training, _aten.cudnn_batch_norm)
 _RELUS = (_aten.relu, _aten.relu_, _aten.hardtanh, _aten.hardtanh_)  # the last two are ReLU6
-_ELEMENTS = {op: _elements for op in (*_NORMS, *_RELUS)}
+_ELEMENTS = dict.fromkeys((*_NORMS, *_RELUS), _elements)
 
 
 def figures() -> list[dict[str, Any]]:
@@ -112,7 +112,6 @@ def figures() -> list[dict[str, Any]]:
             {
                 "name": name,
                 "paper": config.paper,
-                "title": config.title,
                 "params": count_parameters(network),
                 "macs": count_macs(network, SIZE),
                 "num_classes": NUM_CLASSES,

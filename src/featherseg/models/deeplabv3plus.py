@@ -54,13 +54,9 @@ class DeepLabV3Plus(SegNetwork):
         super().__init__()
         require_classes(num_classes)
         self.num_classes = num_classes
-        self.encoder = create_encoder(
-            config.backbone, output_stride=config.output_stride, pretrained=config.pretrained
-        )
+        self.encoder = create_encoder(config.backbone, output_stride=config.output_stride, pretrained=config.pretrained)
         channels = self.encoder.channels
-        self.aspp = ASPP(
-            channels.c5, RATES[config.output_stride], atrous=partial(AtrousConv, bias=True), bias=True
-        )
+        self.aspp = ASPP(channels.c5, RATES[config.output_stride], atrous=partial(AtrousConv, bias=True), bias=True)
         self.reduce = ConvBNReLU(channels.c2, 48, 1, bias=True)
         self.head = RefiningHead(48 + 256, num_classes)
 

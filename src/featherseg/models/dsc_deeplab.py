@@ -1,10 +1,10 @@
 """DeepLabv3+ with attention after a separable ASPP.
 
-Ma, Wang: "DeepLabV3+ Model Incorporating Attention Mechanisms and Deep Separable Convolution", World Scientific Research
-Journal 9(5), 2023 (paper 003), Fig. 5 (network), Table 2 (attention), Table 3 (attention and separable convolution).
+Ma, Wang: "DeepLabV3+ Model Incorporating Attention Mechanisms and Deep Separable Convolution", World Scientific
+Research Journal 9(5), 2023 (paper 003), Fig. 5 (network), Table 2 (attention), Table 3 (with separable convolution).
 
 What the paper leaves open and how it is read here (its printed parameters and GFLOPs decide):
-- Attention stands on ASPP's 256 channels, after the projection. SE and CBAM reduce by 16, without biases; CBAM looks 7x7.
+- Attention stands on ASPP's 256 channels, after the projection. SE and CBAM reduce by 16, without biases; 7x7.
 - "Separable" are the three dilated branches alone; nothing stands between their depth-wise and point-wise convolution.
 - "Seven branches" are five. The "128x128x256" shallow map has MobileNetV2's 24 channels.
 """
@@ -76,9 +76,7 @@ class DSCDeepLab(SegNetwork):
         super().__init__()
         require_classes(num_classes)
         self.num_classes = num_classes
-        self.encoder = create_encoder(
-            config.backbone, output_stride=config.output_stride, pretrained=config.pretrained
-        )
+        self.encoder = create_encoder(config.backbone, output_stride=config.output_stride, pretrained=config.pretrained)
         channels = self.encoder.channels
         self.aspp = ASPP(channels.c5, RATES[config.output_stride], atrous=BRANCH[config.context], bias=True)
         self.attention = ATTENTION[config.attention]()

@@ -43,7 +43,7 @@ def bottlenecks(in_channels: int, out_channels: int, *, stride: int) -> nn.Seque
 
 
 class FeatureFusion(nn.Module):
-    """FFM (Table 3): the deep map enlarged, smoothed and projected, plus the shallow one projected; ReLU after the sum."""
+    """FFM (Table 3): the deep map enlarged, smoothed and projected, plus the shallow one projected; then ReLU."""
 
     def __init__(self, shallow_channels: int, deep_channels: int, *, factor: int = 4) -> None:
         super().__init__()

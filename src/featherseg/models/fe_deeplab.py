@@ -75,7 +75,10 @@ class PlainShallow(nn.Module):
         return self.reduce(features.c2)  # type: ignore[no-any-return]
 
 
-ENHANCEMENT: dict[str, Callable[[Stages], EnhancedShallow | PlainShallow]] = {"fe": EnhancedShallow, "none": PlainShallow}
+ENHANCEMENT: dict[str, Callable[[Stages], EnhancedShallow | PlainShallow]] = {
+    "fe": EnhancedShallow,
+    "none": PlainShallow,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +115,9 @@ class FEDeepLab(SegNetwork):
         super().__init__()
         require_classes(num_classes)
         self.num_classes = num_classes
-        self.encoder = create_encoder(
-            config.backbone, output_stride=config.output_stride, pretrained=config.pretrained
-        )
+        self.encoder = create_encoder(config.backbone, output_stride=config.output_stride, pretrained=config.pretrained)
         channels = self.encoder.channels
-        self.aspp = ASPP(
-            channels.c5, RATES[config.output_stride], atrous=partial(AtrousConv, bias=True), bias=True
-        )
+        self.aspp = ASPP(channels.c5, RATES[config.output_stride], atrous=partial(AtrousConv, bias=True), bias=True)
         self.shallow = ENHANCEMENT[config.enhancement](channels)
         self.head = RefiningHead(self.shallow.out_channels + 256, num_classes)
 

@@ -1,9 +1,9 @@
 """Feature fusion by hybrid attention on four levels of MobileNetV2.
 
-"Feature Fusion Network Based on Hybrid Attention for Semantic Segmentation", 2022 (paper 002). Only its abstract could be
-had: MobileNetV2; spatial and channel attention both for the high-resolution low-level and for the low-resolution
-high-level features, so that the final map has a global receptive field; an auxiliary loss at every stage of the
-backbone. Everything else here is our own design:
+"Feature Fusion Network Based on Hybrid Attention for Semantic Segmentation", 2022 (paper 002). Only its abstract could
+be had (it names no authors): MobileNetV2; spatial and channel attention both for the high-resolution low-level and for
+the low-resolution high-level features, so that the final map has a global receptive field; an auxiliary loss at every
+stage of the backbone. Everything else here is our own design:
 - Taps c2..c5 (output stride 32), each reduced to 128 channels, attended, then added from the deepest upwards.
 - On c2, c3 and c4 the two attentions are gates (CBAM's halves, side by side instead of in a row); on c5 they are those
   of DANet (Fu et al. 2019), which let every place see every other. At 1/32 that is cheap; one level up it would cost
@@ -46,7 +46,8 @@ class PositionAttention(nn.Module):
         key = self.key(x).flatten(2)  # (N, hidden, hw)
         value = self.value(x).flatten(2)  # (N, C, hw)
         weight = torch.softmax(query @ key, dim=-1)  # (N, hw, hw), rows sum to 1
-        return x + self.gamma * (value @ weight.transpose(1, 2)).view_as(x)
+        seen: Tensor = value @ weight.transpose(1, 2)  # (N, C, hw)
+        return x + self.gamma * seen.view_as(x)
 
 
 class ChannelGram(nn.Module):
@@ -148,9 +149,7 @@ class HybridFusion(SegNetwork):
         super().__init__()
         require_classes(num_classes)
         self.num_classes = num_classes
-        self.encoder = create_encoder(
-            config.backbone, output_stride=config.output_stride, pretrained=config.pretrained
-        )
+        self.encoder = create_encoder(config.backbone, output_stride=config.output_stride, pretrained=config.pretrained)
         channels = self.encoder.channels
         on_c2, on_c3, on_c4, on_c5 = ATTENTION[config.attention]
         self.level2 = Level(channels.c2, on_c2())

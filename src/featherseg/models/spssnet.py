@@ -1,7 +1,7 @@
 """SPSSNet, the rival of paper 004's Tables III, VI and VIII.
 
-Its authors' code is not public; this is our reading, a Fast-SCNN (Poudel et al. 2019) whose feature fusion is replaced by
-stage pooling modules (SPM) on the four deep maps:
+Its authors' code is not public; this is our reading, a Fast-SCNN (Poudel et al. 2019) whose feature fusion is replaced
+by stage pooling modules (SPM) on the four deep maps:
 - SPM: 1x1 CBR to 64 channels, then chained residual pooling (RefineNet, Lin et al. 2017: twice max pooling 5x5 and a
   3x3 convolution, each added to what came before), brought to 1/8.
 - The four are added to the 64 channels of the shallow branch; two separable convolutions of 64 channels and a 1x1
