@@ -263,3 +263,19 @@ def test_public_names() -> None:
         featherseg.segment  # type: ignore[attr-defined]  # noqa: B018
     project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())
     assert featherseg.__version__ == project["project"]["version"]
+
+
+def test_a_checkpoint_and_its_run_directory_are_run_by_torch(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    checkpoint = pytest.importorskip("featherseg.models.checkpoint")
+    network = featherseg.create_model("fast_scnn", num_classes=3)
+    artefact = Artefact(classes=CLASSES, input_rule=InputRule(size=(64, 96)), stride=network.stride)
+    path = tmp_path / "run" / "best.safetensors"
+    path.parent.mkdir()
+    checkpoint.save_checkpoint(path, network.state_dict(), {"name": "fast_scnn"}, artefact)
+    for name in (path, path.parent):
+        predictor = featherseg.load(name, device="cpu")
+        assert predictor.artefact == artefact
+        assert predictor(striped(50, 70)).mask.shape == (50, 70)
+    with pytest.raises(FeathersegError, match=r"backend onnxruntime runs \.onnx"):
+        featherseg.load(path, backend="onnxruntime")

@@ -36,7 +36,7 @@ def load(name_or_path: str | os.PathLike[str], device: str = "auto", backend: st
     require_installed("torch", str(path))
     from featherseg.models.engine import TorchEngine
 
-    network = TorchEngine(path, device=device)
+    network = TorchEngine.open(path, device=device)
     return Predictor(network, network.artefact)
 
 

@@ -1,10 +1,11 @@
 """The ground floor: pictures in, masks out, on numpy, Pillow and onnxruntime alone; it never imports torch."""
 
 from featherseg.runtime.artefact import Artefact, InputRule, Preprocessing
+from featherseg.runtime.axes import Box
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.engines import Engine, OnnxEngine
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.labelling import Box, label_scores
+from featherseg.runtime.labelling import label_scores
 from featherseg.runtime.pixels import colourise, letterbox, overlay, read_image, read_mask, resize, save_mask
 from featherseg.runtime.predictor import Prediction, Predictor
 

@@ -18,17 +18,14 @@ within float rounding of each other; where they are exactly equal the lower clas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
+from featherseg.runtime.axes import Axis, Box, Indices, Span
 from featherseg.runtime.errors import FeathersegError
 
 Scores = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
-Indices = npt.NDArray[np.intp]
 
 LARGEST_SCORE = 1e37
 """Beyond this a difference of two scores could overflow float32."""
@@ -36,54 +33,12 @@ LARGEST_SCORE = 1e37
 PIXELS_AT_ONCE = 1 << 16
 """Pixels interpolated together: their float32 values stay in a core's cache, and memory is bounded."""
 
+CELL_COST = 16
+"""A boundary cell costs about as much as 16 pixels of the plain computation, plus one for every two of its pixels
+(measured at 1 to 64 pixels a cell). Where boundaries fill the picture, as on noise at low ratios, plain is cheaper."""
+
 CELLS_AT_ONCE = 1 << 12
 """Cells whose corner scores of all classes are gathered together."""
-
-
-class Box(NamedTuple):
-    """A part of a frame in its pixels: where the picture lies in the network's input."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """One axis of the resize, cut into cells: the runs of pixels that lie between the same two source places.
-
-    Half a cell lies outside the first and the last source place; both its corners are that place, which repeats the
-    border just as clamping the coordinate does.
-    """
-
-    low: Indices  # (cells,) the source place before the cell
-    high: Indices  # (cells,) the source place after it
-    start: Indices  # (cells,) its first pixel
-    count: Indices  # (cells,) its pixels, 1 or more: a cell without a pixel is left out
-    fraction: Scores  # (pixels,) how far a pixel lies from low to high, 0..1
-
-    @classmethod
-    def over(cls, positions: npt.NDArray[np.float64], places: int) -> _Axis:
-        """Cells of ascending source positions, one per pixel, among `places` source places."""
-        floors = np.floor(positions).astype(np.intp)
-        cells, start, count = np.unique(floors, return_index=True, return_counts=True)
-        return cls(
-            low=np.clip(cells, 0, places - 1),
-            high=np.clip(cells + 1, 0, places - 1),
-            start=start,
-            count=count,
-            fraction=(positions - floors).astype(np.float32),
-        )
-
-    def places(self) -> Indices:
-        """The source places that some pixel reads, ascending."""
-        return np.union1d(self.low, self.high)
-
-    def renumbered(self, places: Indices) -> _Axis:
-        """The same axis over a source that keeps only `places`."""
-        low, high = np.searchsorted(places, self.low), np.searchsorted(places, self.high)
-        return _Axis(low=low, high=high, start=self.start, count=self.count, fraction=self.fraction)
 
 
 def label_scores(
@@ -115,69 +70,49 @@ def label_scores(
         FeathersegError: on a wrong shape or type, and on scores that are not finite (or beyond 1e37).
     """
     scores = _checked(scores)
-    sides = _checked_size(size, "size")
-    spans = _spans(sides, frame, box)
+    size = _checked_size(size, "size")
     rows, columns = (
-        _Axis.over(_positions(places, pixels, span, align_corners=align_corners), places)
-        for places, pixels, span in zip(scores.shape[1:], sides, spans, strict=True)
+        Axis.of(places, pixels, span, align_corners=align_corners)
+        for places, pixels, span in zip(scores.shape[1:], size, _spans(size, frame, box), strict=True)
     )
-    scores, rows, columns = _without_unread(scores, rows, columns)
-    top = _highest(scores)
+    scores = scores[:, rows.read, columns.read]  # all of them, unless the box leaves some out
+    rows, columns = rows.shifted(), columns.shifted()
+    if size[0] * size[1] < scores[0].size:
+        return _everywhere(scores, rows, columns)
 
-    above, below = top[rows.low], top[rows.high]  # (cell rows, w)
-    corner = above[:, columns.low]  # (cell rows, cell columns)
-    agree = corner == above[:, columns.high]
-    agree &= corner == below[:, columns.low]
-    agree &= corner == below[:, columns.high]
-
-    labels = np.repeat(np.repeat(corner, columns.count, axis=1), rows.count, axis=0)  # (H, W)
-    _settle(labels, scores, rows, columns, *np.nonzero(~agree))
+    scores = np.ascontiguousarray(scores)
+    corner, disagree = _corners(_highest(scores), rows, columns)
+    if np.count_nonzero(disagree) * (CELL_COST + _most_pixels(rows, columns) / 2) > size[0] * size[1]:
+        return _everywhere(scores, rows, columns)
+    labels = np.repeat(np.repeat(corner, columns.count, axis=1), rows.count, axis=0)  # cells -> pixels (H, W)
+    _settle(labels, scores, rows, columns, *np.nonzero(disagree))
     return labels
 
 
-def _positions(places: int, pixels: int, span: tuple[int, int, int], *, align_corners: bool) -> npt.NDArray[np.float64]:
-    """Where pixel centres fall among `places` scores, of which place 0 is the first; span is (frame, start, length).
-
-    Products come before quotients, so that positions which are whole numbers come out whole.
-    """
-    frame, start, length = span
-    pixel = np.arange(pixels, dtype=np.float64)
-    if align_corners:
-        return (start + pixel * (length - 1) / max(pixels - 1, 1)) * (places - 1) / max(frame - 1, 1)
-    return (start + (pixel + 0.5) * length / pixels) * places / frame - 0.5
-
-
-def _without_unread(scores: Scores, rows: _Axis, columns: _Axis) -> tuple[Scores, _Axis, _Axis]:
-    """The scores without rows and columns that no pixel reads: of a strong reduction, or outside the box."""
-    used = rows.places()
-    if len(used) < scores.shape[1]:
-        scores, rows = scores[:, used], rows.renumbered(used)
-    used = columns.places()
-    if len(used) < scores.shape[2]:
-        scores, columns = scores[:, :, used], columns.renumbered(used)
-    return np.ascontiguousarray(scores), rows, columns
+def _corners(top: Labels, rows: Axis, columns: Axis) -> tuple[Labels, npt.NDArray[np.bool_]]:
+    """The label of each cell's first corner, and whether another corner disagrees; both (cell rows, cell columns)."""
+    above, below = top[rows.low], top[rows.high]
+    corner = above[:, columns.low]
+    disagree = corner != above[:, columns.high]
+    disagree |= corner != below[:, columns.low]
+    disagree |= corner != below[:, columns.high]
+    return corner, disagree
 
 
 def _highest(scores: Scores) -> Labels:
     """argmax over C, (C,h,w) -> (h,w), the lowest id on equal scores. A running maximum over planes is the fastest."""
     best = scores[0].copy()
     label = np.zeros(best.shape, np.uint8)
-    higher = np.empty(best.shape, bool)
-    id_or_zero = higher.view(np.uint8)
     for index, plane in enumerate(scores):
-        np.greater(plane, best, out=higher)
-        np.maximum(best, plane, out=best)
-        np.multiply(id_or_zero, np.uint8(index), out=id_or_zero)
-        np.maximum(label, id_or_zero, out=label)  # ids ascend, so the larger one is the newer one
+        _challenge(label, best, plane, np.uint8(index))
     return label
 
 
-def _settle(labels: Labels, scores: Scores, rows: _Axis, columns: _Axis, y: Indices, x: Indices) -> None:
+def _settle(labels: Labels, scores: Scores, rows: Axis, columns: Axis, y: Indices, x: Indices) -> None:
     """Write the labels of the cells (y, x), whose corners disagree, into `labels`."""
     width = scores.shape[2]
     planes = scores.reshape(len(scores), -1)
-    most = int(rows.count.max() * columns.count.max())
-    step = max(1, PIXELS_AT_ONCE // most)
+    step = max(1, PIXELS_AT_ONCE // _most_pixels(rows, columns))
     for begin in range(0, len(y), CELLS_AT_ONCE):
         some_y, some_x = y[begin : begin + CELLS_AT_ONCE], x[begin : begin + CELLS_AT_ONCE]
         above, below = rows.low[some_y] * width, rows.high[some_y] * width
@@ -197,14 +132,14 @@ def _settle_sorted(
     labels: Labels,
     corners: Scores,  # (C, 4, n): above left, above right, below left, below right
     candidate: npt.NDArray[np.bool_],  # (C, n)
-    rows: _Axis,
-    columns: _Axis,
+    rows: Axis,
+    columns: Axis,
     y: Indices,
     x: Indices,
 ) -> None:
     """Interpolate n cells side by side, cell last: (pixel rows, pixel columns, n). Their candidate counts descend."""
-    row, down = _pixels_of(rows, y)  # (pixel rows, n)
-    column, across = _pixels_of(columns, x)  # (pixel columns, n)
+    row, down = rows.pixels_of(y)  # (pixel rows, n)
+    column, across = columns.pixels_of(x)  # (pixel columns, n)
     counts = candidate.sum(axis=0)  # (n,)
     ids = np.nonzero(candidate.T)[1]  # the candidates of cell 0 ascending, then those of cell 1, ...
     begins = np.cumsum(counts) - counts
@@ -222,27 +157,56 @@ def _settle_sorted(
         right = above_right + down[:, :n] * (below_right - above_right)
         value = across[:, :n] * (right - left)[:, None]
         value += left[:, None]
-        higher = value > best[:, :, :n]  # not >=: on equal scores the lower id stays
-        np.maximum(best[:, :, :n], value, out=best[:, :, :n])
-        id_or_zero = higher.view(np.uint8)
-        id_or_zero *= challenger.astype(np.uint8)
-        np.maximum(winner[:, :, :n], id_or_zero, out=winner[:, :, :n])
+        _challenge(winner[:, :, :n], best[:, :, :n], value, challenger.astype(np.uint8))
     labels.reshape(-1)[(row * labels.shape[1])[:, None] + column] = winner
 
 
-def _pixels_of(axis: _Axis, cells: Indices) -> tuple[Indices, Scores]:
-    """Pixels of n cells and their fractions, both (most, n); a cell with fewer pixels repeats its last one."""
-    steps = np.arange(axis.count[cells].max())[:, None]
-    pixels = axis.start[cells] + np.minimum(steps, axis.count[cells] - 1)
-    return pixels, axis.fraction[pixels]
+def _everywhere(scores: Scores, rows: Axis, columns: Axis) -> Labels:
+    """The plain computation, class by class in bands of rows that stay in a core's cache."""
+    (above, below), (left, right) = rows.neighbours(), columns.neighbours()
+    labels = np.zeros((len(above), len(left)), np.uint8)
+    band = max(1, PIXELS_AT_ONCE // len(left))
+    for first in range(0, len(above), band):
+        part = slice(first, first + band)
+        read = np.union1d(above[part], below[part])
+        upper, lower = np.searchsorted(read, above[part]), np.searchsorted(read, below[part])
+        label = labels[part]
+        best = np.full(label.shape, -np.inf, np.float32)
+        for index, plane in enumerate(scores):
+            some = plane[read]
+            wide = _mixed(some[:, left], some[:, right], columns.fraction)  # (rows read, W)
+            _challenge(label, best, _mixed(wide[upper], wide[lower], rows.fraction[part, None]), np.uint8(index))
+    return labels
+
+
+def _mixed(low: Scores, high: Scores, fraction: Scores) -> Scores:
+    """low + fraction * (high - low), in the memory of `high`."""
+    high -= low
+    high *= fraction
+    high += low
+    return high
+
+
+def _challenge(label: Labels, best: Scores, value: Scores, index: np.uint8 | Labels) -> None:
+    """Where value is above best, it is the new best and index the label; ids come ascending, so the newer is larger."""
+    higher = value > best  # not >=: on equal scores the lower id stays
+    np.maximum(best, value, out=best)
+    id_or_zero = higher.view(np.uint8)
+    id_or_zero *= index
+    np.maximum(label, id_or_zero, out=label)
+
+
+def _most_pixels(rows: Axis, columns: Axis) -> int:
+    """Of the largest cell."""
+    return int(rows.count.max() * columns.count.max())
 
 
 def _spans(
     size: tuple[int, int], frame: tuple[int, int] | None, box: Box | tuple[int, int, int, int] | None
-) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """(frame, start, length) down and across; without a box the picture is its own frame."""
+) -> tuple[Span, Span]:
+    """Down and across; without a box the picture is its own frame."""
     if frame is None and box is None:
-        return (size[0], 0, size[0]), (size[1], 0, size[1])
+        return Span(size[0], 0, size[0]), Span(size[1], 0, size[1])
     if frame is None or box is None:
         raise FeathersegError("label_scores", expected="frame and box together", got="one of them")
     frame, box = _checked_size(frame, "frame"), Box(*box)
@@ -250,8 +214,8 @@ def _spans(
         raise FeathersegError("label_scores: box", expected=f"a part of the frame {frame}", got=tuple(box))
     _checked_size((box.height, box.width), "box")
     if (box.height, box.width) == frame:
-        return (size[0], 0, size[0]), (size[1], 0, size[1])  # the same positions to the last bit
-    return (frame[0], box.top, box.height), (frame[1], box.left, box.width)
+        return Span(size[0], 0, size[0]), Span(size[1], 0, size[1])  # the same positions to the last bit
+    return Span(frame[0], box.top, box.height), Span(frame[1], box.left, box.width)
 
 
 def _checked(scores: npt.NDArray[np.floating]) -> Scores:

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from featherseg.runtime.axes import Box
 from featherseg.runtime.classes import Classes, Colour
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.labelling import Box
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.uint8]

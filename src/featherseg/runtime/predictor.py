@@ -13,10 +13,11 @@ from PIL import Image
 
 from featherseg.runtime import pixels
 from featherseg.runtime.artefact import Artefact, InputRule
+from featherseg.runtime.axes import Box
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.engines import Engine
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.labelling import Box, label_scores
+from featherseg.runtime.labelling import label_scores
 
 Size: TypeAlias = "tuple[int, int] | Literal['own'] | None"
 
