@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from featherseg.runtime import FeathersegError, label_scores
+from featherseg.runtime import FeathersegError, label_scores, labelling
 
 Array = npt.NDArray[np.float64]
 
@@ -66,21 +68,37 @@ sides = st.integers(1, 9)
 lengths = st.one_of(st.integers(1, 40), st.sampled_from([64, 72]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 6), sides, sides),
     size=st.tuples(lengths, lengths),
     align_corners=st.booleans(),
     kind=st.sampled_from(["noise", "coarse", "flat", "map"]),
     seed=st.integers(0, 2**32 - 1),
+    cell_cost=st.sampled_from([labelling.CELL_COST, -math.inf, math.inf]),
+    at_once=st.sampled_from([None, 7, 50]),
 )
 def test_equals_the_plain_computation(
-    shape: tuple[int, int, int], size: tuple[int, int], align_corners: bool, kind: str, seed: int
+    shape: tuple[int, int, int],
+    size: tuple[int, int],
+    align_corners: bool,
+    kind: str,
+    seed: int,
+    cell_cost: float,
+    at_once: int | None,
 ) -> None:
+    """By the rule's choice, cell by cell wherever that is possible, and plainly; in large chunks and in small ones."""
     scores = random_scores(np.random.default_rng(seed), shape, kind)
-    assert_best(label_scores(scores, size, align_corners=align_corners), plain_resize(scores, size, align_corners))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labelling, "CELL_COST", cell_cost)
+        if at_once is not None:
+            patch.setattr(labelling, "CELLS_AT_ONCE", at_once)
+            patch.setattr(labelling, "PIXELS_AT_ONCE", at_once)
+        labels = label_scores(scores, size, align_corners=align_corners)
+    assert_best(labels, plain_resize(scores, size, align_corners))
 
 
+@pytest.mark.parametrize("cell_cost", [labelling.CELL_COST, -math.inf])
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize(
     ("shape", "size"),
@@ -96,8 +114,15 @@ def test_equals_the_plain_computation(
         ((7, 2, 2), (300, 5)),
     ],
 )
-def test_equals_torch(shape: tuple[int, int, int], size: tuple[int, int], align_corners: bool) -> None:
+def test_equals_torch(
+    shape: tuple[int, int, int],
+    size: tuple[int, int],
+    align_corners: bool,
+    cell_cost: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     torch = pytest.importorskip("torch")
+    monkeypatch.setattr(labelling, "CELL_COST", cell_cost)
     rng = np.random.default_rng(7)
     for scores in (label_map(rng, shape), rng.standard_normal(shape).astype(np.float32)):
         resized = torch.nn.functional.interpolate(
