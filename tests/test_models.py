@@ -178,6 +178,9 @@ def test_a_training_batch_of_one_fails_exactly_where_the_network_says_so(name: s
 @torch.no_grad()
 def test_an_exported_program_agrees_at_other_sizes(name: str) -> None:
     network = build(name, seed=3).deployed().eval()
+    for key, parameter in network.named_parameters():
+        if key.endswith("gamma"):  # attentions that begin with no share
+            parameter.fill_(0.5)
     # from 33: at 32 the deepest map is one cell, which a trace treats apart
     height, width = torch.export.Dim("height", min=33, max=4096), torch.export.Dim("width", min=33, max=4096)
     sizes = {"images": {2: height, 3: width}}
