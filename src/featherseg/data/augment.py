@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image as PILImage
 
 from featherseg.data.samples import Image, Mask
@@ -14,8 +13,8 @@ from featherseg.runtime.errors import FeathersegError
 FILL = (128, 128, 128)
 
 # RGB -> luma and two chroma axes (YIQ): in it, hue is an angle and saturation a length.
-TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
-FROM_YIQ = np.linalg.inv(TO_YIQ).astype(np.float32)
+TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+FROM_YIQ = np.linalg.inv(TO_YIQ)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +90,12 @@ class Augment:
         )
         angle = float(rng.uniform(-self.hue, self.hue))
         cos, sin = saturation * np.cos(angle), saturation * np.sin(angle)
-        chroma = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], np.float32)
-        matrix = (brightness * contrast * (FROM_YIQ @ chroma @ TO_YIQ)).astype(np.float32)
+        chroma = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+        matrix = brightness * contrast * (FROM_YIQ @ chroma @ TO_YIQ)
         mean = float(image[::4, ::4].mean())  # a sixteenth of the pixels tells the mean
-        offset = np.float32(brightness * (1 - contrast) * mean)
-        flat: npt.NDArray[np.float32] = image.reshape(-1, 3).astype(np.float32) @ matrix.T + offset
-        return np.clip(flat, 0, 255).astype(np.uint8).reshape(image.shape)
+        offset = np.full((3, 1), brightness * (1 - contrast) * mean)
+        affine = tuple(np.hstack([matrix, offset]).ravel().tolist())  # rows of (red, green, blue, 1)
+        return np.asarray(PILImage.fromarray(image).convert("RGB", affine))
 
 
 def draw_offset(side: int, crop: int, rng: np.random.Generator) -> int:

@@ -1,13 +1,18 @@
-"""Published settings, one function each: `RECIPES[name]()` is a complete Run, to be adapted by key=value."""
+"""Published settings, one function each, and the tables of the papers; `RECIPES` imports torch only when it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from featherseg.recipes.affnet import affnet_camvid, affnet_folder
-from featherseg.training import Run
+if TYPE_CHECKING:
+    from featherseg.recipes.menu import RECIPES
 
-RECIPES: dict[str, Callable[[], Run]] = {
-    "affnet_camvid": affnet_camvid,
-    "affnet_folder": affnet_folder,
-}
+__all__ = ["RECIPES"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RECIPES":
+        from featherseg.recipes.menu import RECIPES
+
+        return RECIPES
+    raise AttributeError(name)
