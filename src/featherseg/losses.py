@@ -1,9 +1,9 @@
 """The losses of the papers: `LOSSES[name](**fields)(logits, target) -> scalar`.
 
-logits are float (N,C,H,W), target uint8 or int64 (N,H,W) of the same size, with `ignore_index` where nothing counts. All
-arithmetic is float32 whatever the dtype of the logits. A pixel loss is the sum over valid pixels divided by a normaliser:
-the number of valid pixels of the batch, or the one handed in (the valid pixels of the whole accumulated batch), so that
-micro-batches add up to one big batch. Over no valid pixel it is zero, with zero gradient.
+logits are float (N,C,H,W), target uint8 or int64 (N,H,W) of the same size, with `ignore_index` where nothing counts.
+All arithmetic is float32 whatever the dtype of the logits. A pixel loss is the sum over valid pixels divided by a
+normaliser: the number of valid pixels of the batch, or the one handed in (the valid pixels of the whole accumulated
+batch), so that micro-batches add up to one big batch. Over no valid pixel it is zero, with zero gradient.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FrequencyLoss(PixelLoss):
     """A pixel loss whose weights come from how often each class occurs.
 
     Attributes:
-        frequencies: share of each class among the labelled pixels; training counts it from the data where it is left out.
+        frequencies: share of each class among the labelled pixels; training counts it where it is left out.
         c: the constant of the weights 1 / ln(f + c) (ENet).
     """
 

@@ -19,7 +19,7 @@ Fractions = npt.NDArray[np.float64]
 def confusion_matrix(
     mask: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], num_classes: int, *, ignore_index: int = 255
 ) -> Counts:
-    """Pixel counts (C,C): rows are the truth, columns the prediction; pixels whose truth is `ignore_index` are left out.
+    """Pixel counts (C,C): rows are the truth, columns the prediction; where the truth is `ignore_index` nothing counts.
 
     `mask` and `target` are uint8 of the same shape; a label that is no class and not ignored is an error.
     """
@@ -54,13 +54,13 @@ class Scores:
         """Intersection over union per class, (C,)."""
         hit = np.diag(self.confusion).astype(np.float64)
         union = self.confusion.sum(0) + self.confusion.sum(1) - np.diag(self.confusion)
-        return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+        return ratio(hit, union)
 
     @cached_property
     def recall(self) -> Fractions:
         """Pixel accuracy of each class, (C,); NaN where the truth lacks the class."""
         hit, truth = np.diag(self.confusion).astype(np.float64), self.confusion.sum(1)
-        return np.divide(hit, truth, out=np.full(len(hit), np.nan), where=truth > 0)
+        return ratio(hit, truth)
 
     @property
     def miou(self) -> float:
@@ -106,6 +106,13 @@ class Scores:
             "absent": list(self.absent),
             "pixels": int(self.confusion.sum()),
         }
+
+
+def ratio(part: Fractions, whole: Counts) -> Fractions:
+    """part / whole, NaN where the whole is nothing."""
+    result = np.full(len(part), np.nan)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result
 
 
 def mean_of_present(values: Fractions) -> float:

@@ -1,7 +1,7 @@
 """``featherseg VERB``: finds the verb's file, and turns a user's mistake into one line and exit code 2.
 
-A verb is a module of this package with ``arguments(parser)`` and ``run(args) -> exit code``. Only the asked verb's module
-is imported, so help and the verbs of the ground floor start without torch.
+A verb is a module of this package with ``arguments(parser)`` and ``run(args) -> exit code``. Only the asked verb's
+module is imported, so help and the verbs of the ground floor start without torch.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"featherseg {verb}: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        extra = "train" if (error.name or "").split(".")[0] in ("torch", "torchvision", "timm", "safetensors") else "all"
+        extra = (
+            "train" if (error.name or "").split(".")[0] in ("torch", "torchvision", "timm", "safetensors") else "all"
+        )
         print(
             f"featherseg {verb}: the package {error.name!r} is not installed: pip install 'featherseg[{extra}]'",
             file=sys.stderr,

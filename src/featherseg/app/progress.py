@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from types import TracebackType
 from typing import TypeVar
 
 Item = TypeVar("Item")
 WIDTH = 30
 
 
-def progress(items: Sequence[Item], label: str) -> Iterator[Item]:
-    """The items, one by one, while a bar grows; it is wiped at the end. Without a terminal: just the items."""
-    shown = sys.stderr.isatty()
-    try:
-        for done, item in enumerate(items):
-            if shown:
-                bar = "#" * (WIDTH * done // len(items))
-                print(f"\r{label} [{bar:<{WIDTH}}] {done}/{len(items)}", end="", file=sys.stderr, flush=True)
-            yield item
-    finally:
-        if shown:
+class Bar:
+    """A bar that grows as `show(done, total)` is called and is wiped at the end; nothing without a terminal."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self.label = label
+        self.visible = sys.stderr.isatty()
+        self.show(0, total)
+
+    def show(self, done: int, total: int) -> None:
+        """Draw the bar."""
+        if self.visible:
+            filled = "#" * (WIDTH * done // max(1, total))
+            print(f"\r{self.label} [{filled:<{WIDTH}}] {done}/{total}", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.visible:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def progress(items: Sequence[Item], label: str) -> Iterator[Item]:
+    """The items, one by one, while a bar grows."""
+    with Bar(label, len(items)) as bar:
+        for done, item in enumerate(items):
+            bar.show(done, len(items))
+            yield item

@@ -27,7 +27,9 @@ def open_data(root: Path | str, format: str = "auto", split: str = "train") -> S
     """One split of a data set; `format` "auto" goes by what the tree looks like."""
     place = Path(root).expanduser()
     if not place.is_dir():
-        raise FeathersegError(f"{place}: there is no such folder", remedy="give the data's folder as data.root or --root")
+        raise FeathersegError(
+            f"{place}: there is no such folder", remedy="give the data's folder as data.root or --root"
+        )
     name = detect_format(place) if format == "auto" else format
     refuse_unknown("data.format", name, FORMATS)
     return FORMATS[name](place, split)

@@ -56,9 +56,7 @@ class Augment:
             image, mask = image[:, ::-1], mask[:, ::-1]
         return np.ascontiguousarray(self.recolour(image, rng)), np.ascontiguousarray(mask)
 
-    def scaled_crop(
-        self, image: Image, mask: Mask, rng: np.random.Generator, ignore_index: int
-    ) -> tuple[Image, Mask]:
+    def scaled_crop(self, image: Image, mask: Mask, rng: np.random.Generator, ignore_index: int) -> tuple[Image, Mask]:
         """Choose the window first and resize only what is in it: the cost is that of the crop, not of the picture."""
         height, width = mask.shape
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
@@ -77,8 +75,8 @@ class Augment:
         out_image = np.empty((*self.crop_size, 3), np.uint8)
         out_image[:] = FILL
         out_mask = np.full(self.crop_size, ignore_index, np.uint8)
-        out_image[window] = PILImage.fromarray(image).resize(size, PILImage.Resampling.BILINEAR, box)
-        out_mask[window] = PILImage.fromarray(mask).resize(size, PILImage.Resampling.NEAREST, box)
+        out_image[window] = np.asarray(PILImage.fromarray(image).resize(size, PILImage.Resampling.BILINEAR, box))
+        out_mask[window] = np.asarray(PILImage.fromarray(mask).resize(size, PILImage.Resampling.NEAREST, box))
         return out_image, out_mask
 
     def recolour(self, image: Image, rng: np.random.Generator) -> Image:
@@ -95,7 +93,7 @@ class Augment:
         mean = float(image[::4, ::4].mean())  # a sixteenth of the pixels tells the mean
         offset = np.full((3, 1), brightness * (1 - contrast) * mean)
         affine = tuple(np.hstack([matrix, offset]).ravel().tolist())  # rows of (red, green, blue, 1)
-        return np.asarray(PILImage.fromarray(image).convert("RGB", affine))
+        return np.array(PILImage.fromarray(image).convert("RGB", affine))
 
 
 def draw_offset(side: int, crop: int, rng: np.random.Generator) -> int:

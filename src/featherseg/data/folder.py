@@ -98,7 +98,7 @@ def from_colours(path: Path, classes: Classes, colours: dict[str, tuple[int, ...
     if not known.all():
         row, column = (int(place) for place in np.argwhere(~known)[0])
         raise FeathersegError(
-            f"{path}: colour {tuple(int(part) for part in image[row, column])} at pixel (x={column}, y={row}) is no class",
+            f"{path}: colour {tuple(image[row, column].tolist())} at pixel (x={column}, y={row}) is no class",
             expected="the colours of classes.yaml",
             remedy="add it to colors, or save the masks without anti-aliasing",
         )

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
 
 class Augmented(Dataset[Batch]):
-    """Sample (epoch, index) of the data, augmented by the generator of (seed, epoch, index); decoded pictures are kept."""
+    """Sample (epoch, index) of the data, augmented by the generator of (seed, epoch, index)."""
 
     def __init__(self, data: SegData, augment: Augment, *, seed: int, cache: bool) -> None:
         self.data = data

@@ -45,7 +45,7 @@ class SegData:
         split: "train", "val" ...
         classes: what the ids mean.
         pairs: the files, in a fixed order.
-        decode: reads a mask file to uint8 (H,W) class ids; an id out of range is an error that names file, value, pixel.
+        decode: reads a mask file to uint8 (H,W) class ids; an id out of range is an error with file, value and pixel.
         terms: what the data may be used for, as far as it is known.
     """
 
@@ -102,7 +102,7 @@ class LabelTable:
 
 
 def pair_up(images: Path, masks: Path, *, split: str, mask_suffix: str = ".png") -> tuple[Pair, ...]:
-    """Every picture of a folder with the mask of the same stem; a missing folder or partner is an error that names it."""
+    """Every picture of a folder with the mask of the same stem; a missing folder or partner is refused by name."""
     for folder in (images, masks):
         if not folder.is_dir():
             raise FeathersegError(f"{folder}: there is no such folder", expected=f"the {split} split's files in it")

@@ -11,7 +11,7 @@ from featherseg.data import SegData
 from featherseg.metrics import Scores, confusion_matrix
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.predictor import Predictor
+from featherseg.runtime.predictor import Predictor, Size
 
 if TYPE_CHECKING:
     from featherseg.models import SegNetwork
@@ -21,13 +21,13 @@ def evaluate(
     model: SegNetwork | Predictor,
     data: SegData,
     *,
-    size: str | tuple[int, int] | None = None,
+    size: Size = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Predict every picture and count against its truth.
 
     Args:
-        model: a Predictor, or a network, which then runs where it lies, on ImageNet-normalised pictures of their own size.
+        model: a Predictor, or a network, which runs where it lies, on ImageNet-normalised pictures of their own size.
         data: labelled pictures; their classes must be the model's.
         size: as in `Predictor.__call__`: None for the artefact's input rule, "own", or (H, W).
         progress: called with (pictures done, pictures in all).

@@ -1,7 +1,7 @@
 """Average pooling to a grid of bins as two small sums of products, and the spatial pyramid built on it.
 
-A traced `adaptive_avg_pool2d` to more than one bin exports with a fixed kernel and is silently wrong at other sizes. Row i
-of a pooling matrix averages the pixels floor(i*size/bins) .. ceil((i+1)*size/bins) - 1, the same cells that
+A traced `adaptive_avg_pool2d` to more than one bin exports with a fixed kernel and is silently wrong at other sizes.
+Row i of a pooling matrix averages the pixels floor(i*size/bins) .. ceil((i+1)*size/bins) - 1, the same cells that
 `adaptive_avg_pool2d` takes, and is computed from the size at hand; so one exported graph serves every size.
 """
 

@@ -1,4 +1,4 @@
-"""Published settings, one function each, and the tables of the papers; `RECIPES` imports torch only when it is asked for."""
+"""Published settings, one function each, and the tables of the papers; only `RECIPES` imports torch, when asked for."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ def affnet_camvid() -> Run:
         recipe="affnet_camvid",
         model=Part("affnet"),
         data=DataSpec(format="camvid"),
-        augment=Augment(
-            crop_size=(288, 384), scale=(0.6, 2.0), brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1
-        ),
+        augment=Augment(crop_size=(288, 384), scale=(0.6, 2.0), brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1),
         loss=Part("owfl_ce"),
         optim=Part("adamw", {"lr": 1.5e-3, "weight_decay": 0.02}),
         schedule=Part("poly", {"power": 0.9}),

@@ -60,7 +60,7 @@ def read_run(folder: Path) -> Run:
 
 def machine() -> dict[str, Any]:
     """OS, processor, GPU, Python and library versions, commit."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
@@ -90,7 +90,11 @@ def commit() -> str | None:
     here = Path(__file__).resolve().parent
     try:
         answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True, check=False
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except OSError:
         return None
@@ -149,3 +153,12 @@ def draw_curves(folder: Path, rows: list[dict[str, str]]) -> None:
     right.set(ylabel="val mIoU / %")
     figure.legend(loc="outside upper center", ncols=2)
     write_atomically(folder / "curves.png", lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def read_progress(folder: Path | str) -> dict[str, Any]:
+    """The last row of metrics.csv and the best score, as JSON values."""
+    with (Path(folder) / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    scored = [float(row["val_miou"]) for row in rows if row["val_miou"]]
+    last = {key: float(value) if value else None for key, value in rows[-1].items()} if rows else {}
+    return {"epochs": int(last.get("epoch") or 0), "best_miou": max(scored, default=None), "last": last}

@@ -219,7 +219,9 @@ class Training:
             for name, value in averages.items():
                 self.ema.weights[name].copy_(value)
         if self.progress.epoch < self.run.epochs:
-            self.reporter.say(f"{self.folder}: resuming from step {self.progress.step} (epoch {self.progress.epoch + 1})")
+            self.reporter.say(
+                f"{self.folder}: resuming from step {self.progress.step} (epoch {self.progress.epoch + 1})"
+            )
 
     def best_text(self) -> str:
         """The best score and its epoch for a message."""

@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
@@ -153,7 +152,8 @@ class Run:
             if hint is Part:
                 fields[name] = Part.from_json(item)
             elif dataclasses.is_dataclass(hint):
-                fields[name] = hint(**{key: tuple(v) if isinstance(v, list) else v for key, v in item.items()})
+                values = {key: tuple(v) if isinstance(v, list) else v for key, v in item.items()}
+                fields[name] = hint(**values)  # type: ignore[operator]
             else:
                 fields[name] = item
         return cls(**fields)

@@ -38,7 +38,7 @@ class Poly(Schedule):
 
     def scheduled(self, step: int) -> float:
         """The rate without the warm-up."""
-        return self.lr * max(0.0, 1 - step / self.steps) ** self.power
+        return float(self.lr * max(0.0, 1 - step / self.steps) ** self.power)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {"poly": Poly}

@@ -1,8 +1,8 @@
 """The state of a run: the only file that resuming reads, written so that a kill at any moment loses nothing.
 
-state-STEP.safetensors holds raw weights, averaged weights, optimiser, random states; its header holds one JSON object with
-step, epoch, batch, the best score so far and a checksum of the tensors. A file appears under its name only when it is whole
-(temporary name, fsync, rename); the last two are kept, and an unreadable newest one falls back to the other.
+state-STEP.safetensors holds raw weights, averaged weights, optimiser, random states; its header holds one JSON object
+with step, epoch, batch, the best score so far and a checksum of the tensors. A file appears under its name only when it
+is whole (temporary name, fsync, rename); the last two are kept, and an unreadable newest one falls back to the other.
 """
 
 from __future__ import annotations

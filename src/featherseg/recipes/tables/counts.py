@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from featherseg.models.costs import cost_ptflops_gmac, cost_thop_gflops, count_macs, count_parameters
 
 from featherseg.models import SegNetwork, model_config
+from featherseg.models.costs import cost_ptflops_gmac, cost_thop_gflops, count_macs, count_parameters
 from featherseg.recipes.tables.row import Row, Size, Table, Value
 
 

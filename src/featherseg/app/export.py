@@ -1,0 +1,135 @@
+"""Write a trained network as a file that needs no torch, and prove that it says the same.
+
+  featherseg export runs/mine --to onnx
+  featherseg export runs/mine --to onnx --out mine.onnx --precision fp16
+  featherseg export runs/mine --to onnx --data folder --root photos --split val
+  featherseg export runs/mine --to onnx --calibrate photos/      without labels: pixels are compared, mIoU is not
+
+The file takes uint8 pictures of any size, has mean and std inside, and says of itself what its classes are. It is
+compared with the network on real pictures at three sizes other than the traced one; if they disagree, nothing is
+written. Where labelled pictures are at hand (by default the run's own validation split) the file's mIoU is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from featherseg.app.predict import PICTURES
+from featherseg.app.progress import Bar
+from featherseg.data import FORMATS, SegData, open_data
+from featherseg.evaluation import evaluate
+from featherseg.export import export_onnx
+from featherseg.export.onnx import PRECISIONS
+from featherseg.hub import load, locate
+from featherseg.models.checkpoint import load_checkpoint
+from featherseg.runtime.artefact import Artefact
+from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.pixels import Picture, read_image
+
+COMPARED = 5  # pictures that the agreement is measured on
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("model", metavar="RUN|NAME", help="a run directory, a checkpoint, or the name of one")
+    parser.add_argument("--to", required=True, choices=("onnx",), help="the kind of file")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where it goes (default: NAME.onnx beside the checkpoint)"
+    )
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        choices=PRECISIONS,
+        help="fp16 stores the weights in half the space (default: fp32)",
+    )
+    parser.add_argument(
+        "--data", default="auto", choices=("auto", *FORMATS), help="the layout of the labelled pictures"
+    )
+    parser.add_argument("--root", type=Path, help="their folder (default: the run's own data)")
+    parser.add_argument("--split", default="val", help="which part of them (default: %(default)s)")
+    parser.add_argument(
+        "--calibrate", type=Path, metavar="DIR", help="a folder of pictures without labels to compare on"
+    )
+    parser.add_argument("--force", action="store_true", help="keep the file though it disagrees, marked on its card")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, prove, measure, report."""
+    checkpoint = locate(args.model, "torch")
+    network, artefact = load_checkpoint(checkpoint)
+    data = labelled(args, artefact)
+    pictures = pictures_to_compare(args, data)
+    out = args.out or checkpoint.with_name(f"{artefact.card.get('name') or checkpoint.stem}.onnx")
+    agreement = export_onnx(
+        network, artefact, out, pictures=pictures, precision=args.precision, keep_despite=args.force
+    )
+    report: dict[str, Any] = {"file": str(out), "bytes": out.stat().st_size, **agreement.to_json(), "miou": None}
+    if data is not None:
+        report |= scores_before_and_after(checkpoint, out, data)
+    print(json.dumps(report) if args.json else report_text(report))
+    return 0
+
+
+def labelled(args: argparse.Namespace, artefact: Artefact) -> SegData | None:
+    """The labelled pictures asked for, else the run's own validation split where it is at hand, else none."""
+    if args.root is not None:
+        return open_data(args.root, args.data, args.split)
+    if args.calibrate is not None:
+        return None
+    own = artefact.card.get("run", {}).get("data", {})
+    root = Path(own.get("root") or "")
+    if not own.get("root") or not root.expanduser().is_dir():
+        return None
+    return open_data(root, own["format"], own["val"])
+
+
+def pictures_to_compare(args: argparse.Namespace, data: SegData | None) -> list[Picture]:
+    """A few real pictures, spread over the data or the folder."""
+    if data is not None:
+        step = max(1, len(data) // COMPARED)
+        return [read_image(pair.image) for pair in data.pairs[::step][:COMPARED]]
+    if args.calibrate is None:
+        raise FeathersegError(
+            "export compares on real pictures, and the run's own are not at hand",
+            remedy="name labelled ones with --data FORMAT --root DIR, or a folder of pictures with --calibrate DIR",
+        )
+    if not args.calibrate.is_dir():
+        raise FeathersegError(f"{args.calibrate}: there is no such folder")
+    paths = sorted(path for path in args.calibrate.rglob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise FeathersegError(f"{args.calibrate}: no picture in it")
+    return [read_image(path) for path in paths[:: max(1, len(paths) // COMPARED)][:COMPARED]]
+
+
+def scores_before_and_after(checkpoint: Path, out: Path, data: SegData) -> dict[str, Any]:
+    """mIoU of the network and of the file on the same pictures."""
+    found = {}
+    for key, path in (("miou_before", checkpoint), ("miou", out)):
+        with Bar(f"val {path.name}", len(data)) as bar:
+            found[key] = round(evaluate(load(path), data, progress=bar.show).miou, 6)
+    return found
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """The report as lines; the last one is the file."""
+    sizes = ", ".join(f"{height}x{width}" for height, width in report["sizes"])
+    miou = (
+        "not measured (no labelled pictures at hand)"
+        if report["miou"] is None
+        else f"{100 * report['miou']:.2f} % (network {100 * report['miou_before']:.2f} %)"
+    )
+    return "\n".join(
+        [
+            f"compared on {report['pictures']} pictures at {sizes}",
+            f"  largest difference of scores  {report['largest_difference']:.2g} of the largest",
+            f"  pixels with the same label    {100 * report['equal_pixels']:.4f} %",
+            f"  agrees                        {'yes' if report['agrees'] else 'NO, kept because of --force'}",
+            f"  mIoU                          {miou}",
+            f"  size                          {report['bytes'] / 1e6:.2f} MB",
+            report["file"],
+        ]
+    )

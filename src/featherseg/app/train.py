@@ -1,0 +1,70 @@
+"""Train a network by a recipe. The same command line started again resumes where it stopped.
+
+RECIPE is MODEL_DATA. Every value of the run can be changed by key=value; a key that does not exist is refused with
+the nearest name.
+
+  featherseg train affnet_camvid data.root=~/data/camvid
+  featherseg train affnet_folder data.root=photos epochs=50 out=runs/mine
+  featherseg train affnet_folder data.root=photos init=runs/affnet_camvid     fine-tune; classes are kept by name
+  featherseg train affnet_camvid data.root=~/data/camvid model.fusion=ewa loss=wcel loss.c=1.1 seed=1
+
+The run directory (out=, else runs/RECIPE) holds run.json, metrics.csv, curves.png, state-STEP.safetensors to resume
+from, and last.safetensors and best.safetensors to use: featherseg predict photo.jpg --model runs/RECIPE
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+from dataclasses import replace
+from typing import Any
+
+from featherseg.recipes import RECIPES
+from featherseg.runtime.errors import refuse_unknown
+from featherseg.training import Run, train, with_overrides
+from featherseg.training.directory import read_progress
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("recipe", metavar="RECIPE", help="one of the recipes below")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe, as epochs=20")
+    parser.add_argument("--show", action="store_true", help="print the run as JSON and train nothing")
+    parser.add_argument("--json", action="store_true", help="print what came of it as one JSON object")
+    parser.add_argument("--device", default=None, help="auto, cpu, cuda or mps; the same as device=...")
+    parser.epilog = recipes_text()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; returns the exit code."""
+    refuse_unknown("recipe", args.recipe, RECIPES)
+    asked = with_overrides(RECIPES[args.recipe](), args.overrides)
+    if args.device:
+        asked = replace(asked, device=args.device)
+    if not asked.out:
+        asked = replace(asked, out=f"runs/{asked.recipe}")
+    if args.show:
+        print(json.dumps(asked.to_json(), indent=2))
+        return 0
+    folder = train(asked)
+    print(json.dumps(outcome(asked)) if args.json else folder)
+    return 0
+
+
+def outcome(asked: Run) -> dict[str, Any]:
+    """What came of a run, for --json."""
+    return {"run": asked.out, "recipe": asked.recipe, **read_progress(asked.out)}
+
+
+def recipes_text() -> str:
+    """The recipes with the first line of their docstrings, and the keys of a run."""
+    width = max(map(len, RECIPES))
+    lines = [f"  {name:<{width}}  {first_line(recipe)}" for name, recipe in RECIPES.items()]
+    keys = ", ".join(next(iter(RECIPES.values()))().to_json())
+    return "recipes:\n" + "\n".join(lines) + f"\n\nkeys: {keys} (see --show for their parts and values)"
+
+
+def first_line(function: Any) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(function) or "").splitlines()[0]

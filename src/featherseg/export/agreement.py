@@ -1,0 +1,96 @@
+"""Whether an exported file says the same as the network it came from, at sizes it was not traced at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featherseg.models.base import SegNetwork
+from featherseg.models.engine import TorchEngine
+from featherseg.runtime import pixels
+from featherseg.runtime.artefact import Artefact
+from featherseg.runtime.engines import open_engine
+from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.labelling import label_scores
+from featherseg.runtime.pixels import Picture
+
+SIZES = ((360, 480), (193, 257), (64, 96))  # one as in use, one odd, one smaller than the traced one
+TOLERANCES = {
+    "fp32": (1e-3, 0.9999),
+    "fp16": (5e-2, 0.998),
+}  # largest relative difference of scores, share of equal pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """What was compared and how far it was off.
+
+    Attributes:
+        sizes: (height, width) of the pictures compared, none of them the traced size.
+        pictures: how many pictures, each at every size.
+        largest_difference: of the scores, over the largest score's magnitude.
+        equal_pixels: share of the pixels with the same label.
+        precision: which tolerance holds.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    pictures: int
+    largest_difference: float
+    equal_pixels: float
+    precision: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether both measures are within the tolerance."""
+        difference, equal = TOLERANCES[self.precision]
+        return self.largest_difference <= difference and self.equal_pixels >= equal
+
+    @property
+    def tolerance(self) -> str:
+        """The tolerance in words."""
+        difference, equal = TOLERANCES[self.precision]
+        return f"scores within {difference:g} of the largest and {100 * equal:g} % equal pixels"
+
+    def summary(self) -> str:
+        """The measures in words."""
+        return f"scores within {self.largest_difference:.2g} and {100 * self.equal_pixels:.3f} % equal pixels"
+
+    def to_json(self) -> dict[str, Any]:
+        """The report for the card."""
+        return {
+            "agrees": self.holds,
+            "sizes": [list(size) for size in self.sizes],
+            "pictures": self.pictures,
+            "largest_difference": float(f"{self.largest_difference:.3g}"),
+            "equal_pixels": round(self.equal_pixels, 6),
+        }
+
+
+def measure_agreement(
+    network: SegNetwork, artefact: Artefact, path: Path, pictures: list[Picture], *, precision: str
+) -> Agreement:
+    """Run both on every picture at every size and compare scores and labels."""
+    if not pictures:
+        raise FeathersegError("agreement", expected="at least one picture to compare on", got="none")
+    reference, exported = TorchEngine(network, artefact, device="cpu"), open_engine(path)
+    difference, equal, total = 0.0, 0, 0
+    for picture in pictures:
+        for size in SIZES:
+            image = pixels.resize(picture, size)
+            ours, theirs = reference(image), exported(image)
+            if ours.shape != theirs.shape:
+                raise FeathersegError(f"{path.name}: scores at {size}", expected=ours.shape, got=theirs.shape)
+            difference = max(difference, float(np.abs(ours - theirs).max() / max(1e-6, np.abs(ours).max())))
+            masks = [label_scores(scores, size, align_corners=artefact.align_corners) for scores in (ours, theirs)]
+            equal += int((masks[0] == masks[1]).sum())
+            total += masks[0].size
+    return Agreement(
+        sizes=SIZES,
+        pictures=len(pictures),
+        largest_difference=difference,
+        equal_pixels=equal / total,
+        precision=precision,
+    )

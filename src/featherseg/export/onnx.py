@@ -1,0 +1,150 @@
+"""ONNX: uint8 picture in, scores at the network's stride out, mean and std inside, metadata aboard.
+
+image   uint8   (1,H,W,3) RGB, any H and W of 32 and more
+scores  float32 (1,C,h,w)
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from featherseg.export.agreement import Agreement, measure_agreement
+from featherseg.models.base import SegNetwork
+from featherseg.models.engine import Normalise
+from featherseg.runtime.artefact import METADATA_KEY, Artefact
+from featherseg.runtime.errors import FeathersegError, refuse_unknown
+from featherseg.runtime.pixels import Picture, write_atomically
+
+OPSET = 18
+TRACED = (256, 320)  # the size of the traced picture; agreement is measured at others
+SMALLEST_TRACED = 33  # torch.export wants the deepest map to be more than one cell; the file itself runs from 32 on
+PRECISIONS = ("fp32", "fp16")
+
+
+class PictureToScores(nn.Module):
+    """The graph of the file: uint8 (1,H,W,3) -> float32 (1,C,h,w)."""
+
+    def __init__(self, network: SegNetwork, artefact: Artefact) -> None:
+        super().__init__()
+        self.normalise = Normalise(artefact.preprocessing)
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalise, run, and give the main scores alone."""
+        images = self.normalise(image.permute(0, 3, 1, 2))  # (1, 3, H, W)
+        return self.network(images).logits.float()  # type: ignore[no-any-return]
+
+
+def export_onnx(
+    network: SegNetwork,
+    artefact: Artefact,
+    path: Path,
+    *,
+    pictures: list[Picture],
+    precision: str = "fp32",
+    keep_despite: bool = False,
+) -> Agreement:
+    """Write the file and prove it, in that order, under a temporary name; it gets its own name only when it agrees.
+
+    Args:
+        network: the trained network; its training-only heads are left out.
+        artefact: what the file will say of itself.
+        path: where it goes; an older file there stays until the new one is proved.
+        pictures: what the agreement is measured on.
+        precision: "fp32", or "fp16": weights stored in half the space and widened when the file is opened.
+        keep_despite: keep a file that does not agree, marked as such on its card.
+
+    Raises:
+        FeathersegError: where the file disagrees with the network beyond the tolerance.
+    """
+    refuse_unknown("precision", precision, PRECISIONS)
+    network = network.deployed().float().cpu().eval()
+    model = trace(network, artefact)
+    if precision == "fp16":
+        halve_weights(model)
+    draft = path.with_name(f".{path.stem}.draft.onnx")
+    try:
+        write_model(model, artefact, draft)
+        agreement = measure_agreement(network, artefact, draft, pictures, precision=precision)
+        if not agreement.holds and not keep_despite:
+            raise FeathersegError(
+                f"{path.name} does not agree with the network", expected=agreement.tolerance, got=agreement.summary(),
+                remedy="nothing was written; keep such a file with --force",
+            )  # fmt: skip
+        card = {**artefact.card, "export": {"target": "onnx", "precision": precision, **agreement.to_json()}}
+        write_model(model, replace(artefact, card=card), draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return agreement
+
+
+def trace(network: SegNetwork, artefact: Artefact) -> Any:
+    """The network as an ONNX model with free height and width."""
+    image = torch.randint(0, 256, (1, *TRACED, 3), dtype=torch.uint8)
+    free = {
+        1: torch.export.Dim("height", min=SMALLEST_TRACED, max=1 << 14),
+        2: torch.export.Dim("width", min=SMALLEST_TRACED, max=1 << 14),
+    }
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        program = torch.onnx.export(
+            PictureToScores(network, artefact).eval(),
+            (image,),
+            input_names=["image"],
+            output_names=["scores"],
+            dynamic_shapes={"image": free},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise FeathersegError("torch.onnx.export gave no program", remedy="use a torch of the supported range")
+    return program.model_proto
+
+
+def halve_weights(model: Any) -> None:
+    """Store every large float32 weight as float16 behind a Cast, which the runtime folds away on opening the file."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    casts = []
+    for weight in graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if weight.data_type != TensorProto.FLOAT or values.size < 64 or np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT, name=f"widen_{name}"))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    kept = [value for value in graph.value_info if value.name not in {cast.output[0] for cast in casts}]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+
+
+def write_model(model: Any, artefact: Artefact, path: Path) -> None:
+    """Write the model with its metadata, after onnx has checked it."""
+    import onnx
+
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {METADATA_KEY: artefact.to_text()})
+    for node in model.graph.node:
+        del node.metadata_props[:]  # the exporter's notes on where in the source each node came from
+        node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    model.producer_name = "featherseg"
+    onnx.checker.check_model(model)
+    content = model.SerializeToString()
+    write_atomically(path, lambda file: file.write(content))
