@@ -80,4 +80,5 @@ def make_loader(dataset: Augmented, order: Order, *, workers: int) -> DataLoader
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else each new iterator would draw from the generator that dropout draws from
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,19 +85,22 @@ class Training:
             for epoch in range(self.progress.epoch, self.run.epochs):
                 began, before = time.monotonic(), self.progress.seconds
                 self.order.start(epoch, self.progress.batch)
-                losses = []
                 for images, target in self.reporter.batches(epoch, self.order.batches, self.progress.batch, loader):
-                    losses.append(self.step(images, target))
-                    seconds = before + time.monotonic() - began
+                    loss = self.step(images, target)
                     self.progress = replace(
-                        self.progress, step=self.progress.step + 1, batch=self.progress.batch + 1, seconds=seconds
+                        self.progress,
+                        step=self.progress.step + 1,
+                        batch=self.progress.batch + 1,
+                        loss_sum=self.progress.loss_sum + loss,
+                        seconds=before + time.monotonic() - began,
                     )
                     if time.monotonic() - last_state > STATE_EVERY_SECONDS:
                         self.save_state()
                         last_state = time.monotonic()
                 scores = self.validate(epoch)
-                self.progress = replace(self.progress, epoch=epoch + 1, batch=0)
-                metrics.add(**row(self.progress, self.schedule, losses, scores))
+                mean_loss = self.progress.loss_sum / self.order.batches
+                self.progress = replace(self.progress, epoch=epoch + 1, batch=0, loss_sum=0.0)
+                metrics.add(**row(self.progress, self.schedule, mean_loss, scores))
                 draw_curves(self.folder, metrics.rows)
                 self.save_checkpoint("last.safetensors", scores)
                 self.save_state()
@@ -137,7 +140,7 @@ class Training:
         if (epoch + 1) % self.run.val_every and not last:
             return None
         artefact = self.artefact(None)
-        network = create_model(self.run.model.name, num_classes=len(artefact.classes), **self.bare_fields())
+        network = copy.deepcopy(self.network)
         network.load_state_dict(self.weights())
         engine = TorchEngine(network, artefact, device=self.device.type)
         scores = evaluate(Predictor(engine, artefact), self.val_data, progress=self.reporter.validating)
@@ -149,11 +152,6 @@ class Training:
     def weights(self) -> dict[str, Tensor]:
         """What is deployed: the averaged weights where they are kept, else the network's."""
         return self.ema.weights if self.ema is not None else self.network.state_dict()
-
-    def bare_fields(self) -> dict[str, Any]:
-        """The model's fields for a network whose weights are loaded at once."""
-        fields = dict(self.run.model.fields)
-        return {**fields, "pretrained": "none"} if "pretrained" in fields else fields
 
     def artefact(self, scores: Scores | None, *, epochs_done: int = 0) -> Artefact:
         """What the trained network says of itself."""
@@ -272,14 +270,13 @@ def refuse_tiny_batches(run: Run, network: SegNetwork, pictures: int) -> None:
         )
 
 
-def row(progress: Progress, schedule: Schedule, losses: Iterable[float], scores: Scores | None) -> dict[str, Any]:
+def row(progress: Progress, schedule: Schedule, loss: float, scores: Scores | None) -> dict[str, Any]:
     """The row of metrics.csv for the epoch just done."""
-    values = list(losses)
     return {
         "epoch": progress.epoch,
         "step": progress.step,
         "lr": schedule(progress.step - 1),
-        "loss": sum(values) / len(values) if values else None,
+        "loss": loss,
         "val_miou": scores.miou if scores else None,
         "val_pixel_accuracy": scores.pixel_accuracy if scores else None,
         "val_class_accuracy": scores.class_accuracy if scores else None,

@@ -34,6 +34,7 @@ class Progress:
         batch: batches of that epoch already done.
         best_miou: the best validation score so far; negative before the first.
         best_epoch: the epoch that gave it.
+        loss_sum: sum of the losses of that epoch's batches already done.
         seconds: time spent training so far.
     """
 
@@ -42,6 +43,7 @@ class Progress:
     batch: int = 0
     best_miou: float = -1.0
     best_epoch: int = -1
+    loss_sum: float = 0.0
     seconds: float = 0.0
 
 

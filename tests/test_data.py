@@ -1,0 +1,172 @@
+"""Readers on generated trees in their true layouts; augmentation moves picture and mask together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from trees import COLOURS, camvid_tree, folder_tree, scene
+
+from featherseg.data import class_frequencies, detect_format, open_data
+from featherseg.data.augment import Augment
+from featherseg.data.loading import Augmented, Order, make_loader
+from featherseg.runtime.errors import FeathersegError
+
+
+def test_camvid_void_becomes_ignore(tmp_path: Path) -> None:
+    data = open_data(camvid_tree(tmp_path), "auto", "val")
+    assert (data.name, len(data), len(data.classes)) == ("camvid", 3, 11)
+    sample = data.read(0)
+    raw = np.asarray(Image.open(data.pairs[0].mask))
+    assert (sample.mask == np.where(raw == 11, 255, raw)).all()
+    assert sample.image.shape == (60, 80, 3)
+
+
+def test_folder_with_and_without_splits(tmp_path: Path) -> None:
+    tree = folder_tree(tmp_path / "split")
+    assert detect_format(tree) == "folder"
+    assert [len(open_data(tree, "folder", split)) for split in ("train", "val")] == [6, 2]
+    flat = folder_tree(tmp_path / "flat")
+    for kind in ("images", "masks"):
+        for path in (flat / kind / "val").iterdir():
+            path.rename(flat / kind / path.name)
+        for path in (flat / kind / "train").iterdir():
+            path.unlink()
+        (flat / kind / "train").rmdir()
+        (flat / kind / "val").rmdir()
+    data = open_data(flat, "folder", "train")
+    assert (len(data), data.split) == (2, "all")
+
+
+def test_colour_coded_masks(tmp_path: Path) -> None:
+    tree = folder_tree(tmp_path)
+    (tree / "classes.yaml").write_text(
+        "names: [background, cat, dog]\ncolors: {background: [0, 0, 0], cat: [64, 0, 0], dog: [0, 64, 9]}\n"
+    )
+    table = np.array([[0, 0, 0], [64, 0, 0], [0, 64, 9]], np.uint8)
+    expected = {}
+    for split in ("train", "val"):
+        for path in (tree / "masks" / split).iterdir():
+            ids = np.asarray(Image.open(path)) % 255
+            expected[split, path.stem] = ids
+            Image.fromarray(table[ids]).save(path)
+    data = open_data(tree, "folder", "val")
+    for index in range(len(data)):
+        sample = data.read(index)
+        assert (sample.mask == expected["val", sample.name]).all()
+    broken = data.pairs[1].mask
+    pixels = np.asarray(Image.open(broken)).copy()
+    pixels[3, 5] = (1, 2, 3)
+    Image.fromarray(pixels).save(broken)
+    with pytest.raises(FeathersegError, match=r"photo1\.png: colour \(1, 2, 3\) at pixel \(x=5, y=3\)"):
+        data.read(1)
+
+
+def test_label_out_of_range_names_file_value_and_pixel(tmp_path: Path) -> None:
+    data = open_data(folder_tree(tmp_path), "folder", "val")
+    ids = np.asarray(Image.open(data.pairs[0].mask)).copy()
+    ids[10, 20] = 7
+    Image.fromarray(ids).save(data.pairs[0].mask)
+    with pytest.raises(FeathersegError, match=r"photo0\.png: label 7 at pixel \(x=20, y=10\) is no class"):
+        data.read(0)
+
+
+def test_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    data = open_data(folder_tree(tmp_path), "folder", "val")
+    Image.fromarray(np.zeros((10, 12), np.uint8)).save(data.pairs[0].mask)
+    with pytest.raises(FeathersegError, match=r"photo0\.png.*size.*expected 96x72; got 12x10"):
+        data.read(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tree: (tree / "masks" / "val" / "photo0.png").unlink(), "its mask is missing"),
+        (lambda tree: (tree / "classes.yaml").write_text("names: 3"), "names: "),
+        (lambda tree: (tree / "classes.yaml").write_text("names: [a, b, c]\nnmes: [a]"), "did you mean 'names'"),
+        (lambda tree: (tree / "classes.yaml").write_text("names: [a, a, c]"), "'a' twice"),
+        (lambda tree: (tree / "classes.yaml").write_text("names: [a, b"), "no valid YAML"),
+        (lambda tree: (tree / "classes.yaml").unlink(), "there is no such file"),
+    ],
+)
+def test_broken_trees_are_refused_in_one_line(tmp_path: Path, change: object, message: str) -> None:
+    tree = folder_tree(tmp_path)
+    change(tree)  # type: ignore[operator]
+    with pytest.raises(FeathersegError, match=message) as caught:
+        open_data(tree, "folder", "val")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_folder_and_unknown_format(tmp_path: Path) -> None:
+    with pytest.raises(FeathersegError, match="no such folder"):
+        open_data(tmp_path / "nowhere")
+    with pytest.raises(FeathersegError, match="did you mean 'camvid'"):
+        open_data(tmp_path, "camvd")
+    with pytest.raises(FeathersegError, match="no known layout"):
+        open_data(tmp_path)
+    with pytest.raises(FeathersegError, match="no such folder"):
+        open_data(camvid_tree(tmp_path / "c"), "camvid", "test")
+
+
+def test_frequencies_count_labelled_pixels_only(tmp_path: Path) -> None:
+    data = open_data(folder_tree(tmp_path), "folder", "train")
+    counts = np.zeros(3)
+    for index in range(len(data)):
+        mask = data.read(index).mask
+        counts += [(mask == label).sum() for label in range(3)]
+    assert class_frequencies(data) == pytest.approx(counts / counts.sum())
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("crop", [(64, 64), (96, 160)])
+def test_augmentation_moves_picture_and_mask_together(seed: int, crop: tuple[int, int]) -> None:
+    """Each class has its colour: where the mask says a class, the picture must show that colour."""
+    image, mask = scene(np.random.default_rng(seed), 80, 120)
+    augment = Augment(crop_size=crop, scale=(0.5, 2.0))
+    out_image, out_mask = augment(image, mask, np.random.default_rng(seed))
+    assert out_image.shape == (*crop, 3)
+    assert out_mask.shape == crop
+    nearest = np.abs(out_image[:, :, None].astype(int) - COLOURS.astype(int)).sum(-1).argmin(-1)
+    inside = out_mask != 255
+    assert inside.mean() > 0.15
+    assert (nearest[inside] == out_mask[inside]).mean() > 0.95
+    assert (out_image[~inside] == 128).all()
+
+
+def test_augmentation_depends_on_its_generator_alone() -> None:
+    image, mask = scene(np.random.default_rng(0), 80, 120)
+    augment = Augment(crop_size=(64, 64), brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
+    first = augment(image, mask, np.random.default_rng(7))
+    again = augment(image, mask, np.random.default_rng(7))
+    other = augment(image, mask, np.random.default_rng(8))
+    assert (first[0] == again[0]).all()
+    assert (first[1] == again[1]).all()
+    assert (first[0] != other[0]).any()
+
+
+def test_colour_without_change_is_the_picture_and_gray_stays_gray() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    assert (Augment().recolour(image, np.random.default_rng(0)) == image).all()
+    gray = np.full((40, 40, 3), 90, np.uint8)
+    turned = Augment(saturation=0.5, hue=1.0).recolour(gray, np.random.default_rng(1)).astype(int)
+    assert np.abs(turned - 90).max() <= 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_do_not_depend_on_workers_or_on_where_one_starts(tmp_path: Path, workers: int) -> None:
+    data = open_data(folder_tree(tmp_path), "folder", "train")
+    dataset = Augmented(data, Augment(crop_size=(64, 64)), seed=5, cache=True)
+    order = Order(len(data), batch_size=2, seed=5)
+    reference = [dataset[(1, index)].images for keys in started(order, 1, 0) for _, index in keys]
+    loader = make_loader(dataset, order, workers=workers)
+    order.start(1, 1)
+    batches = [images for images, _ in loader]
+    assert len(batches) == 2
+    assert all((batches[0][i] == reference[2 + i]).all() for i in range(2))
+
+
+def started(order: Order, epoch: int, batch: int) -> list[list[tuple[int, int]]]:
+    order.start(epoch, batch)
+    return list(order)

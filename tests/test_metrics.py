@@ -1,0 +1,64 @@
+"""Scores against scikit-learn and numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix as reference
+from sklearn.metrics import jaccard_score
+
+from featherseg.metrics import Scores, confusion_matrix
+from featherseg.runtime.classes import Classes
+from featherseg.runtime.errors import FeathersegError
+
+
+def classes(count: int) -> Classes:
+    return Classes(names=tuple(f"class{index}" for index in range(count)))
+
+
+@pytest.mark.parametrize("count", [2, 11, 255])
+def test_confusion_equals_scikit_learn(count: int) -> None:
+    rng = np.random.default_rng(count)
+    target = rng.integers(0, count, (40, 50)).astype(np.uint8)
+    mask = rng.integers(0, count, (40, 50)).astype(np.uint8)
+    target[:5] = 255
+    valid = target != 255
+    ours = confusion_matrix(mask, target, count)
+    assert (ours == reference(target[valid], mask[valid], labels=range(count))).all()
+
+
+def test_scores_equal_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 5, 5000).astype(np.uint8)
+    mask = np.where(rng.random(5000) < 0.7, target, rng.integers(0, 5, 5000)).astype(np.uint8)
+    scores = Scores(confusion_matrix(mask, target, 5), classes(5))
+    assert scores.iou == pytest.approx(jaccard_score(target, mask, average=None))
+    assert scores.miou == pytest.approx(jaccard_score(target, mask, average="macro"))
+    assert scores.fwiou == pytest.approx(jaccard_score(target, mask, average="weighted"))
+    assert scores.pixel_accuracy == pytest.approx((target == mask).mean())
+
+
+def test_by_hand_with_an_absent_class() -> None:
+    #                 truth 0: 3 right, 1 taken for 1; truth 1: 2 right; class 2 nowhere
+    scores = Scores(np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), classes(3))
+    assert scores.iou[:2] == pytest.approx([3 / 4, 2 / 3])
+    assert np.isnan(scores.iou[2])
+    assert scores.absent == ("class2",)
+    assert scores.miou == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert scores.class_accuracy == pytest.approx((3 / 4 + 1) / 2)
+    assert scores.pixel_accuracy == pytest.approx(5 / 6)
+    assert scores.fwiou == pytest.approx((4 * 3 / 4 + 2 * 2 / 3) / 6)
+    assert scores.to_json()["iou"]["class2"] is None
+
+
+def test_a_class_only_predicted_counts_as_zero() -> None:
+    scores = Scores(np.array([[3, 1], [0, 0]]), classes(2))
+    assert scores.iou == pytest.approx([3 / 4, 0])
+
+
+def test_wrong_shapes_and_labels_are_refused() -> None:
+    with pytest.raises(FeathersegError, match="same shape"):
+        confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
+    for mask, target in ((5, 0), (0, 5)):
+        with pytest.raises(FeathersegError, match="larger"):
+            confusion_matrix(np.full((2, 2), mask, np.uint8), np.full((2, 2), target, np.uint8), 2)

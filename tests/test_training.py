@@ -1,0 +1,208 @@
+"""Training on a generated folder: it learns, resumes to the bit, refuses what cannot be, and says what it did."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from trees import folder_tree
+
+import featherseg
+from featherseg.recipes import RECIPES
+from featherseg.runtime.errors import FeathersegError
+from featherseg.training import SCHEDULES, Run, loop, train, with_overrides
+from featherseg.training.ema import EMA
+from featherseg.training.state import states
+
+QUICK = ("batch_size=2", "augment.crop_size=64x64", "workers=0", "epochs=2", "val_every=1", "input_rule.size=own")
+
+
+def quick_run(tmp_path: Path, *words: str) -> Run:
+    if not (tmp_path / "data").exists():
+        folder_tree(tmp_path / "data")
+    keys = (f"data.root={tmp_path / 'data'}", f"out={tmp_path / 'run'}", *QUICK, *words)
+    return with_overrides(RECIPES["affnet_folder"](), keys)
+
+
+def test_learns_and_leaves_a_whole_run_directory(tmp_path: Path) -> None:
+    folder = train(quick_run(tmp_path, "epochs=14", "val_every=7", "optim.lr=0.003", "ema=0.5"))
+    names = sorted(path.name for path in folder.iterdir())
+    assert [name for name in names if not name.startswith("state")] == [
+        "best.safetensors", "curves.png", "last.safetensors", "metrics.csv", "run.json",
+    ]  # fmt: skip
+    assert len(states(folder)) == 2
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 15))
+    assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
+    assert [bool(row["val_miou"]) for row in rows] == [epoch in (7, 14) for epoch in range(1, 15)]
+    assert float(rows[-1]["val_miou"]) > 0.5
+    predictor = featherseg.load(folder)
+    assert predictor.classes.names == ("background", "cat", "dog")
+    data = featherseg.data.open_data(tmp_path / "data", "folder", "val")
+    best = max(float(row["val_miou"]) for row in rows if row["val_miou"])
+    assert featherseg.evaluate(predictor, data).miou == pytest.approx(best, abs=1e-5)
+    card = predictor.artefact.card
+    assert card["scores"]["val"]["miou"] == pytest.approx(best, abs=1e-5)
+    assert Run.from_json(json.loads((folder / "run.json").read_text())["run"]) == replace(
+        quick_run(tmp_path, "epochs=14", "val_every=7", "optim.lr=0.003", "ema=0.5")
+    )
+
+
+class Killed(BaseException):
+    """Stands for a kill between two steps."""
+
+
+@pytest.mark.parametrize("kill_at", [2, 3, 4])
+def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, kill_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six pictures, batches of two: three steps an epoch; the kill falls inside, at the end of and after epoch 1."""
+    whole = train(quick_run(tmp_path))
+    original = loop.Training.step
+
+    def killed(self: loop.Training, images: torch.Tensor, target: torch.Tensor) -> float:
+        if self.progress.step == kill_at:
+            raise Killed
+        return original(self, images, target)
+
+    run = replace(quick_run(tmp_path), out=str(tmp_path / "again"))
+    monkeypatch.setattr(loop, "STATE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(loop.Training, "step", killed)
+    with pytest.raises(Killed):
+        train(run)
+    monkeypatch.setattr(loop.Training, "step", original)
+    again = train(run)
+    for name in ("last.safetensors", "best.safetensors"):
+        first, second = load_file(whole / name), load_file(again / name)
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    strip = [[row[:-1] for row in csv.reader((path / "metrics.csv").open())] for path in (whole, again)]
+    assert strip[0] == strip[1]
+
+
+def test_a_damaged_newest_state_falls_back_to_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = quick_run(tmp_path, "epochs=3")
+    folder = train(replace(run, epochs=2))
+    known = json.loads((folder / "run.json").read_text())
+    known["run"]["epochs"] = 3  # as a run that was stopped after its second epoch
+    (folder / "run.json").write_text(json.dumps(known))
+    newest = states(folder)[-1]
+    content = bytearray(newest.read_bytes())
+    content[-1] ^= 1
+    newest.write_bytes(content)
+    train(run)
+    said = capsys.readouterr().err
+    assert f"{newest.name} cannot be read" in said
+    assert "resuming from step 3 (epoch 2)" in said
+
+
+def test_a_finished_run_says_so_and_other_keys_are_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = quick_run(tmp_path, "epochs=1")
+    folder = train(run)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    capsys.readouterr()
+    assert train(run) == folder
+    assert "finished" in capsys.readouterr().err
+    with pytest.raises(FeathersegError, match=r"holds another run: seed.*expected seed=0; got seed=1"):
+        train(replace(run, seed=1))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(FeathersegError, match="normalises a 1x1 map, which needs two pictures"):
+        train(quick_run(tmp_path, "batch_size=1"))
+    with pytest.raises(FeathersegError, match="at most the training split's 6 pictures; got 8"):
+        train(quick_run(tmp_path, "batch_size=8"))
+    with pytest.raises(FeathersegError, match="no such folder"):
+        train(quick_run(tmp_path, f"data.root={tmp_path / 'nowhere'}"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("epoch=3", "did you mean 'epochs'"),
+        ("data.rot=x", "did you mean 'data.root'"),
+        ("model=afnet", "did you mean 'affnet'"),
+        ("model.fusion=concat+ew", "did you mean 'concat"),
+        ("model.fuzion=ewa", "did you mean 'fusion'"),
+        ("loss=owfl_cee", "did you mean 'owfl_ce'"),
+        ("loss.gamma=2", "loss field"),
+        ("epochs=many", "a whole number"),
+        ("epochs=0", "1 or more"),
+        ("deterministic=3", "true or false"),
+        ("augment.crop_size=axb", "numbers like 360x480"),
+        ("epochs", "key=value"),
+        ("recipe=x", "one of"),
+    ],
+)
+def test_mistakes_in_keys_name_the_remedy(word: str, message: str) -> None:
+    with pytest.raises(FeathersegError, match=message):
+        with_overrides(RECIPES["affnet_folder"](), [word])
+
+
+def test_fine_tuning_keeps_classifier_rows_by_class_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = train(quick_run(tmp_path, "epochs=1"))
+    folder_tree(tmp_path / "other")
+    (tmp_path / "other" / "classes.yaml").write_text("names: [dog, background, cow, horse]\n")
+    keys = (f"init={first}", f"data.root={tmp_path / 'other'}", f"out={tmp_path / 'tuned'}", *QUICK)
+    training = loop.Training(with_overrides(RECIPES["affnet_folder"](), keys))
+    said = capsys.readouterr().err
+    assert "kept by name: dog, background; new: cow, horse" in said
+    old = load_file(first / "best.safetensors")
+    new = training.network.state_dict()
+    assert torch.equal(new["classifier.3.weight"][0], old["classifier.3.weight"][2])
+    assert torch.equal(new["classifier.3.weight"][1], old["classifier.3.weight"][0])
+    assert torch.equal(new["unit1.0.body.0.0.weight"], old["unit1.0.body.0.0.weight"])
+
+
+def test_poly_at_named_steps() -> None:
+    poly = SCHEDULES["poly"](lr=0.01, steps=100, power=0.9)
+    assert [poly(0), poly(50), poly(100)] == pytest.approx([0.01, 0.01 * 0.5**0.9, 0.0])
+    warm = SCHEDULES["poly"](lr=1.0, steps=100, warmup_steps=4)
+    assert warm(0) == pytest.approx(0.2)
+    assert warm(4) == pytest.approx((1 - 0.04) ** 0.9)
+
+
+def test_ema_is_the_running_average() -> None:
+    network = torch.nn.BatchNorm1d(2)
+    ema = EMA(network, 0.5)
+    expected = network.weight.detach().clone()
+    for value in (2.0, 5.0, -1.0):
+        torch.nn.init.constant_(network.weight, value)
+        network.num_batches_tracked += 1
+        keep = min(0.5, (1 + ema.updates) / (10 + ema.updates))
+        ema.update(network)
+        expected = keep * expected + (1 - keep) * value
+    assert torch.allclose(ema.weights["weight"], expected)
+    assert int(ema.weights["num_batches_tracked"]) == 3
+
+
+@pytest.mark.slow
+def test_killed_processes_resume_to_the_same_bits(tmp_path: Path) -> None:
+    """The command itself, ended by SIGKILL at four arbitrary moments."""
+    folder_tree(tmp_path / "data")
+    base = [sys.executable, "-m", "featherseg.app.cli", "train", "affnet_folder", f"data.root={tmp_path / 'data'}"]
+    keys = [*QUICK, "epochs=6"]
+    subprocess.run([*base, f"out={tmp_path / 'whole'}", *keys], check=True, capture_output=True)
+    rng = np.random.default_rng(int(time.time()))
+    for _ in range(4):
+        child = subprocess.Popen([*base, f"out={tmp_path / 'again'}", *keys], stderr=subprocess.DEVNULL)
+        time.sleep(float(rng.uniform(4, 10)))
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    subprocess.run([*base, f"out={tmp_path / 'again'}", *keys], check=True, capture_output=True)
+    first, second = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "again"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
