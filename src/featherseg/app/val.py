@@ -43,8 +43,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, and write the report where one is asked for."""
-    data = open_data(args.root, args.data, args.split)
     predictor = load(args.model, device=args.device, backend=args.backend)
+    data = open_data(args.root, args.data, args.split)
     with Bar("val", len(data)) as bar:
         scores = evaluate(predictor, data, size=args.size, progress=bar.show)
     if args.report is not None:

@@ -25,6 +25,8 @@ LOOKS_LIKE: dict[str, Callable[[Path], bool]] = {
 
 def open_data(root: Path | str, format: str = "auto", split: str = "train") -> SegData:
     """One split of a data set; `format` "auto" goes by what the tree looks like."""
+    if not str(root):
+        raise FeathersegError("data.root", expected="the data's folder", got="none", remedy="add data.root=DIR")
     place = Path(root).expanduser()
     if not place.is_dir():
         raise FeathersegError(

@@ -59,7 +59,7 @@ class Training:
         notes = start_from(run.init, self.network, self.train_data.classes) if run.init else []
         self.order = Order(len(self.train_data), batch_size=run.batch_size, seed=run.seed)
         self.schedule = make_schedule(run, steps_per_epoch=self.order.batches)
-        self.loss, self.frequencies = make_loss(run, self.train_data)
+        self.loss = make_loss(run, self.train_data)
         self.folder = claim(run)
         layout = torch.channels_last if run.channels_last else torch.contiguous_format
         self.network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
@@ -248,12 +248,12 @@ def make_schedule(run: Run, *, steps_per_epoch: int) -> Schedule:
     )
 
 
-def make_loss(run: Run, data: SegData) -> tuple[Loss, tuple[float, ...]]:
+def make_loss(run: Run, data: SegData) -> Loss:
     """The run's loss; class frequencies are counted from the training split where it wants them."""
     fields: dict[str, Any] = {"ignore_index": data.classes.ignore_index, **run.loss.fields}
     if "frequencies" in loss_fields(run.loss.name) and not fields.get("frequencies"):
         fields["frequencies"] = class_frequencies(data)
-    return LOSSES[run.loss.name](**fields), tuple(fields.get("frequencies", ()))
+    return LOSSES[run.loss.name](**fields)
 
 
 def refuse_tiny_batches(run: Run, network: SegNetwork, pictures: int) -> None:

@@ -1,0 +1,109 @@
+"""The command line as a person uses it, from labelled pictures to a mask; a mistake is one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from trees import folder_tree
+
+from featherseg.app.cli import VERBS, main
+
+QUICK = ["batch_size=2", "augment.crop_size=64x64", "workers=0", "epochs=1", "input_rule.size=own"]
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_from_labelled_pictures_to_a_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, run = folder_tree(tmp_path / "data"), tmp_path / "run"
+    words = ["train", "affnet_folder", f"data.root={data}", f"out={run}", *QUICK]
+    code, out, err = said(capsys, *words)
+    assert (code, out.strip()) == (0, str(run))
+    assert "epoch 1/1" in err
+    code, out, _ = said(capsys, *words, "--json")
+    assert code == 0
+    assert json.loads(out)["epochs"] == 1
+
+    code, out, _ = said(capsys, "val", str(run), "--root", str(data), "--report", str(tmp_path / "report"), "--json")
+    scores = json.loads(out)
+    assert code == 0
+    assert set(scores["iou"]) == {"background", "cat", "dog"}
+    assert np.array(scores["confusion"]).sum() == scores["pixels"] == 2 * (72 * 96 - 16)
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
+        "report.md", "scores.json", "worst-1.png", "worst-2.png",
+    ]  # fmt: skip
+
+    code, out, _ = said(capsys, "export", str(run), "--to", "onnx", "--out", str(tmp_path / "net.onnx"), "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["agrees"] is True
+    assert report["miou"] == pytest.approx(scores["miou"], abs=1e-3)
+
+    photo = data / "images" / "val" / "photo0.jpg"
+    code, _, _ = said(capsys, "predict", str(photo), "--model", str(tmp_path / "net.onnx"), "--out", str(tmp_path))
+    assert code == 0
+    mask = Image.open(tmp_path / "photo0_mask.png")
+    assert (mask.mode, mask.size) == ("P", (96, 72))
+
+    code, out, err = said(capsys, "export", str(run), "--to", "onnx", "--calibrate", str(tmp_path / "nowhere"))
+    assert code == 2
+    assert "nowhere" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "afnet_folder"], "did you mean 'affnet_folder'"),
+        (["train", "affnet_folder"], "add data.root=DIR"),
+        (["train", "affnet_folder", "data.root=nowhere"], "no such folder"),
+        (["train", "affnet_folder", "epoks=3"], "did you mean 'epochs'"),
+        (["val", "nothing-such", "--root", "."], "nothing-such"),
+        (["val", "affnet_folder"], "--root"),
+        (["export", "nothing-such", "--to", "onnx"], "nothing-such"),
+        (["export", "x", "--to", "onx"], "onnx"),
+        (["trane"], "did you mean 'train'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = said(capsys, *words)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_that_teaches(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, verb, "--help")
+    assert code == 0
+    assert f"featherseg {verb}" in out
+    assert len(out) > 400
+
+
+def test_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "--help")
+    assert code == 0
+    assert all(verb in out for verb in VERBS)
+
+
+def test_a_checkpoint_with_other_classes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, run = folder_tree(tmp_path / "data"), tmp_path / "run"
+    said(capsys, "train", "affnet_folder", f"data.root={data}", f"out={run}", *QUICK)
+    (data / "classes.yaml").write_text("names: [background, cat, horse]\n")
+    code, _, err = said(capsys, "val", str(run), "--root", str(data))
+    assert code == 2
+    assert "its classes are not the model's; expected background, cat, dog; got background, cat, horse" in err
