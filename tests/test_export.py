@@ -50,7 +50,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "net.onnx"
     network, artefact = network_and_artefact("affnet", presence=True)
     assert export_onnx(network, artefact, path, pictures=PICTURES).holds
-    assert [item.name for item in path.parent.iterdir()] == ["net.onnx"]
+    assert sorted(item.name for item in path.parent.iterdir()) == ["net.md", "net.onnx"]
     return path
 
 

@@ -20,10 +20,9 @@ from typing import Any
 from featherseg.app.predict import PICTURES
 from featherseg.app.progress import Bar
 from featherseg.data import FORMATS, SegData, open_data
-from featherseg.evaluation import evaluate
 from featherseg.export import export_onnx
 from featherseg.export.onnx import PRECISIONS
-from featherseg.hub import load, locate
+from featherseg.hub import locate
 from featherseg.models.checkpoint import load_checkpoint
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
@@ -53,6 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", type=Path, metavar="DIR", help="a folder of pictures without labels to compare on"
     )
+    parser.add_argument("--max-drop", type=float, metavar="POINTS", help="mIoU points that the file may lose at most")
     parser.add_argument("--force", action="store_true", help="keep the file though it disagrees, marked on its card")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -64,12 +64,19 @@ def run(args: argparse.Namespace) -> int:
     data = labelled(args, artefact)
     pictures = pictures_to_compare(args, data)
     out = args.out or checkpoint.with_name(f"{artefact.card.get('name') or checkpoint.stem}.onnx")
-    agreement = export_onnx(
-        network, artefact, out, pictures=pictures, precision=args.precision, keep_despite=args.force
-    )
-    report: dict[str, Any] = {"file": str(out), "bytes": out.stat().st_size, **agreement.to_json(), "miou": None}
-    if data is not None:
-        report |= scores_before_and_after(checkpoint, out, data)
+    with Bar("val", len(data) if data else 0) as bar:
+        agreement = export_onnx(
+            network,
+            artefact,
+            out,
+            pictures=pictures,
+            data=data,
+            precision=args.precision,
+            max_drop=args.max_drop,
+            keep_despite=args.force,
+            progress=bar.show,
+        )
+    report = {"file": str(out), "bytes": out.stat().st_size, **agreement.to_json()}
     print(json.dumps(report) if args.json else report_text(report))
     return 0
 
@@ -103,15 +110,6 @@ def pictures_to_compare(args: argparse.Namespace, data: SegData | None) -> list[
     if not paths:
         raise FeathersegError(f"{args.calibrate}: no picture in it")
     return [read_image(path) for path in paths[:: max(1, len(paths) // COMPARED)][:COMPARED]]
-
-
-def scores_before_and_after(checkpoint: Path, out: Path, data: SegData) -> dict[str, Any]:
-    """mIoU of the network and of the file on the same pictures."""
-    found = {}
-    for key, path in (("miou_before", checkpoint), ("miou", out)):
-        with Bar(f"val {path.name}", len(data)) as bar:
-            found[key] = round(evaluate(load(path), data, progress=bar.show).miou, 6)
-    return found
 
 
 def report_text(report: dict[str, Any]) -> str:

@@ -1,13 +1,17 @@
-"""Whether an exported file says the same as the network it came from, at sizes it was not traced at."""
+"""Whether an exported file says the same as the network it came from: scores, labels, and mIoU where there is truth."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from featherseg.data import SegData
+from featherseg.evaluation import evaluate
+from featherseg.metrics import Scores, json_number
 from featherseg.models.base import SegNetwork
 from featherseg.models.engine import TorchEngine
 from featherseg.runtime import pixels
@@ -16,6 +20,7 @@ from featherseg.runtime.engines import open_engine
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
 from featherseg.runtime.pixels import Picture
+from featherseg.runtime.predictor import Predictor
 
 SIZES = ((360, 480), (193, 257), (64, 96))  # one as in use, one odd, one smaller than the traced one
 TOLERANCES = {
@@ -34,6 +39,9 @@ class Agreement:
         largest_difference: of the scores, over the largest score's magnitude.
         equal_pixels: share of the pixels with the same label.
         precision: which tolerance holds.
+        max_drop: mIoU points that the file may lose; None for no such limit.
+        before: scores of the network on labelled pictures, where there were any.
+        after: scores of the file on the same pictures.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -41,22 +49,33 @@ class Agreement:
     largest_difference: float
     equal_pixels: float
     precision: str
+    max_drop: float | None = None
+    before: Scores | None = None
+    after: Scores | None = None
+
+    @property
+    def drop(self) -> float | None:
+        """mIoU points lost by exporting; None where it was not measured."""
+        return 100 * (self.before.miou - self.after.miou) if self.before and self.after else None
 
     @property
     def holds(self) -> bool:
-        """Whether both measures are within the tolerance."""
+        """Whether every measure is within its tolerance."""
         difference, equal = TOLERANCES[self.precision]
-        return self.largest_difference <= difference and self.equal_pixels >= equal
+        kept = self.max_drop is None or self.drop is None or self.drop <= self.max_drop
+        return self.largest_difference <= difference and self.equal_pixels >= equal and kept
 
     @property
     def tolerance(self) -> str:
         """The tolerance in words."""
         difference, equal = TOLERANCES[self.precision]
-        return f"scores within {difference:g} of the largest and {100 * equal:g} % equal pixels"
+        limit = "" if self.max_drop is None else f" and at most {self.max_drop:g} mIoU points lost"
+        return f"scores within {difference:g} of the largest and {100 * equal:g} % equal pixels{limit}"
 
     def summary(self) -> str:
         """The measures in words."""
-        return f"scores within {self.largest_difference:.2g} and {100 * self.equal_pixels:.3f} % equal pixels"
+        lost = "" if self.drop is None else f" and {self.drop:.2f} mIoU points lost"
+        return f"scores within {self.largest_difference:.2g} and {100 * self.equal_pixels:.3f} % equal pixels{lost}"
 
     def to_json(self) -> dict[str, Any]:
         """The report for the card."""
@@ -66,13 +85,25 @@ class Agreement:
             "pictures": self.pictures,
             "largest_difference": float(f"{self.largest_difference:.3g}"),
             "equal_pixels": round(self.equal_pixels, 6),
+            "miou_before": json_number(self.before.miou) if self.before else None,
+            "miou": json_number(self.after.miou) if self.after else None,
         }
 
 
 def measure_agreement(
-    network: SegNetwork, artefact: Artefact, path: Path, pictures: list[Picture], *, precision: str
+    network: SegNetwork,
+    artefact: Artefact,
+    path: Path,
+    pictures: list[Picture],
+    *,
+    precision: str,
+    data: SegData | None = None,
+    max_drop: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Agreement:
-    """Run both on every picture at every size and compare scores and labels."""
+    """Run both on every picture at every size, compare scores and labels; score both where `data` gives the truth."""
+    if max_drop is not None and data is None:
+        raise FeathersegError("max_drop", expected="labelled pictures to measure mIoU on", got="none")
     if not pictures:
         raise FeathersegError("agreement", expected="at least one picture to compare on", got="none")
     reference, exported = TorchEngine(network, artefact, device="cpu"), open_engine(path)
@@ -87,10 +118,17 @@ def measure_agreement(
             masks = [label_scores(scores, size, align_corners=artefact.align_corners) for scores in (ours, theirs)]
             equal += int((masks[0] == masks[1]).sum())
             total += masks[0].size
+    predictors = [Predictor(reference, artefact), Predictor(exported, artefact)]
+    before, after = (
+        evaluate(predictor, data, progress=progress) if data is not None else None for predictor in predictors
+    )
     return Agreement(
         sizes=SIZES,
         pictures=len(pictures),
         largest_difference=difference,
         equal_pixels=equal / total,
         precision=precision,
+        max_drop=max_drop,
+        before=before,
+        after=after,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from featherseg.data import SegData
 from featherseg.export.agreement import Agreement, measure_agreement
+from featherseg.export.card import write_card
 from featherseg.models.base import SegNetwork
 from featherseg.models.engine import Normalise
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
@@ -49,8 +52,11 @@ def export_onnx(
     path: Path,
     *,
     pictures: list[Picture],
+    data: SegData | None = None,
     precision: str = "fp32",
+    max_drop: float | None = None,
     keep_despite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Agreement:
     """Write the file and prove it, in that order, under a temporary name; it gets its own name only when it agrees.
 
@@ -59,8 +65,11 @@ def export_onnx(
         artefact: what the file will say of itself.
         path: where it goes; an older file there stays until the new one is proved.
         pictures: what the agreement is measured on.
+        data: labelled pictures to score network and file on; the file's scores then stand on its card.
         precision: "fp32", or "fp16": weights stored in half the space and widened when the file is opened.
+        max_drop: mIoU points that the file may lose.
         keep_despite: keep a file that does not agree, marked as such on its card.
+        progress: called with (pictures done, pictures in all) while scoring.
 
     Raises:
         FeathersegError: where the file disagrees with the network beyond the tolerance.
@@ -73,15 +82,20 @@ def export_onnx(
     draft = path.with_name(f".{path.stem}.draft.onnx")
     try:
         write_model(model, artefact, draft)
-        agreement = measure_agreement(network, artefact, draft, pictures, precision=precision)
+        agreement = measure_agreement(
+            network, artefact, draft, pictures, precision=precision, data=data, max_drop=max_drop, progress=progress
+        )
         if not agreement.holds and not keep_despite:
             raise FeathersegError(
                 f"{path.name} does not agree with the network", expected=agreement.tolerance, got=agreement.summary(),
                 remedy="nothing was written; keep such a file with --force",
             )  # fmt: skip
         card = {**artefact.card, "export": {"target": "onnx", "precision": precision, **agreement.to_json()}}
+        if data is not None and agreement.after is not None:
+            card["scores"] = {data.split: agreement.after.to_json()}
         write_model(model, replace(artefact, card=card), draft)
         draft.replace(path)
+        write_card(path, card)
     finally:
         draft.unlink(missing_ok=True)
     return agreement

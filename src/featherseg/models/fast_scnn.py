@@ -4,9 +4,9 @@ Poudel, Liwicki, Cipolla: "Fast-SCNN: Fast Semantic Segmentation Network", BMVC 
 Table 2 (bottleneck), Table 3 (feature fusion).
 
 What the paper leaves open: whether a convolution keeps a bias before batch norm. Only the two of the feature fusion do
-here, as in the re-implementation that most measure against, which gives its 1,138,051 parameters at 19 classes. The paper
-prints 1.11 M, which no reading meets. The depth-wise convolution of the fusion is dilated by the factor of upsampling
-(Table 3). The classifier's dropout is 0.1; the pyramid is PSPNet's, with bins 1, 2, 3, 6.
+here, as in the re-implementation that most measure against: 1,138,051 parameters at 19 classes. The paper prints
+1.11 M, which no reading meets. The depth-wise convolution of the fusion is dilated by the factor of upsampling (Table
+3). The classifier's dropout is 0.1; the pyramid is PSPNet's, with bins 1, 2, 3, 6.
 """
 
 from __future__ import annotations
