@@ -26,6 +26,7 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
         "chosen by": f"{data.get('format')} {data.get('val')}",
         "terms": data.get("terms"),
         "recipe": card.get("recipe"),
+        "started from": started_text(card.get("started_from", {})),
         "seed": card.get("seed"),
         "epochs": card.get("epochs"),
         "trained on": hardware,
@@ -43,6 +44,13 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
         yield from (f"| {name} | {percent(scores[key])} |" for name, key in {**measures, "fwIoU": "fwiou"}.items())
         yield from ("", "| class | IoU % |", "|---|---|")
         yield from (f"| {name} | {percent(iou)} |" for name, iou in scores["iou"].items())
+
+
+def started_text(card: dict[str, Any]) -> str | None:
+    """The run that this one began with; its own card lies in the file."""
+    if not card:
+        return None
+    return f"{card.get('recipe')} on {card.get('data', {}).get('format')}, {card.get('epochs')} epochs"
 
 
 def fields_text(part: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,8 +14,15 @@ from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.weights import find
 
 
-def start_from(source: str, network: SegNetwork, classes: Classes) -> list[str]:
-    """Load the weights of `source` (a name or a path) into `network`; returns lines that say what was kept.
+class Start(NamedTuple):
+    """What a run began with: lines that say what was kept, and the card of the checkpoint."""
+
+    lines: list[str]
+    card: dict[str, Any]
+
+
+def start_from(source: str, network: SegNetwork, classes: Classes) -> Start:
+    """Load the weights of `source` (a name, a run directory or a path) into `network`.
 
     A tensor whose shape differs only in its first dimension, the old class count against the new one, is a classifier:
     its rows are matched by class name. Everything else must fit.
@@ -46,7 +54,7 @@ def start_from(source: str, network: SegNetwork, classes: Classes) -> list[str]:
     lines = [f"init={source}: {kept} of {len(own)} tensors taken"]
     if classes.names != old.names:
         lines.append(f"classifier rows kept by name: {', '.join(shared) or 'none'}; new: {', '.join(fresh) or 'none'}")
-    return lines
+    return Start(lines, artefact.card)
 
 
 def checkpoint_of(source: str) -> Path:

@@ -26,7 +26,7 @@ from featherseg.runtime.predictor import Predictor
 from featherseg.training import state as states
 from featherseg.training.directory import MetricsFile, claim, draw_curves, machine
 from featherseg.training.ema import EMA
-from featherseg.training.fine_tuning import start_from
+from featherseg.training.fine_tuning import Start, start_from
 from featherseg.training.progress import Reporter
 from featherseg.training.run import OPTIMISERS, Run
 from featherseg.training.schedules import SCHEDULES, Schedule
@@ -56,7 +56,7 @@ class Training:
         torch.use_deterministic_algorithms(run.deterministic)
         self.network = create_model(run.model.name, num_classes=len(self.train_data.classes), **run.model.fields)
         refuse_tiny_batches(run, self.network, len(self.train_data))
-        notes = start_from(run.init, self.network, self.train_data.classes) if run.init else []
+        self.start = start_from(run.init, self.network, self.train_data.classes) if run.init else Start([], {})
         self.order = Order(len(self.train_data), batch_size=run.batch_size, seed=run.seed)
         self.schedule = make_schedule(run, steps_per_epoch=self.order.batches)
         self.loss = make_loss(run, self.train_data)
@@ -68,8 +68,8 @@ class Training:
         self.ema = EMA(self.network, run.ema) if run.ema else None
         self.progress = Progress()
         self.reporter = Reporter(run, self.folder)
-        for note in notes:
-            self.reporter.say(note)
+        for line in self.start.lines:
+            self.reporter.say(line)
 
     def fit(self) -> Path:
         """Train from where the run stands to its end."""
@@ -173,6 +173,7 @@ class Training:
             "machine": machine(),
             "training_seconds": round(self.progress.seconds),
             "scores": {"val": scores.to_json()} if scores is not None else {},
+            **({"started_from": self.start.card} if self.start.card else {}),
         }
         return Artefact(
             classes=self.train_data.classes,
