@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from trees import COLOURS, camvid_tree, folder_tree, scene
 
 from featherseg.data import class_frequencies, detect_format, open_data
 from featherseg.data.augment import Augment
-from featherseg.data.loading import Augmented, Order, make_loader
+from featherseg.data.loading import Augmented, Loader, Order
 from featherseg.runtime.errors import FeathersegError
 
 
@@ -89,6 +90,11 @@ def test_mask_of_another_size_is_refused(tmp_path: Path) -> None:
         (lambda tree: (tree / "classes.yaml").write_text("names: [a, a, c]"), "'a' twice"),
         (lambda tree: (tree / "classes.yaml").write_text("names: [a, b"), "no valid YAML"),
         (lambda tree: (tree / "classes.yaml").unlink(), "there is no such file"),
+        (lambda tree: (tree / "classes.yaml").write_text("names: []"), "names: "),
+        (lambda tree: (tree / "classes.yaml").write_text("names: [a, b, c]\ncolors: [1, 2]"), "wrong kind"),
+        (lambda tree: (tree / "classes.yaml").write_text("names: [a, b, c]\ncolors: {a: red, b: 5}"), "wrong kind"),
+        (lambda tree: (tree / "classes.yaml").write_text("names: [a, b, c]\nignore_index: x"), "wrong kind"),
+        (lambda tree: (tree / "classes.yaml").write_bytes(b"names: [\xff\xfe]"), "no valid YAML"),
     ],
 )
 def test_broken_trees_are_refused_in_one_line(tmp_path: Path, change: object, message: str) -> None:
@@ -97,6 +103,7 @@ def test_broken_trees_are_refused_in_one_line(tmp_path: Path, change: object, me
     with pytest.raises(FeathersegError, match=message) as caught:
         open_data(tree, "folder", "val")
     assert "\n" not in str(caught.value)
+    assert str(tree) in str(caught.value)
 
 
 def test_missing_folder_and_unknown_format(tmp_path: Path) -> None:
@@ -157,14 +164,21 @@ def test_colour_without_change_is_the_picture_and_gray_stays_gray() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_do_not_depend_on_workers_or_on_where_one_starts(tmp_path: Path, workers: int) -> None:
     data = open_data(folder_tree(tmp_path), "folder", "train")
-    dataset = Augmented(data, Augment(crop_size=(64, 64)), seed=5, cache=True)
+    dataset = Augmented(data.in_memory(), Augment(crop_size=(64, 64)), seed=5)
     order = Order(len(data), batch_size=2, seed=5)
     reference = [dataset[(1, index)].images for keys in started(order, 1, 0) for _, index in keys]
-    loader = make_loader(dataset, order, workers=workers)
+    loader = Loader(dataset, order, workers=workers)
     order.start(1, 1)
     batches = [images for images, _ in loader]
     assert len(batches) == 2
     assert all((batches[0][i] == reference[2 + i]).all() for i in range(2))
+
+
+def test_data_travel_to_worker_processes(tmp_path: Path) -> None:
+    for tree in (folder_tree(tmp_path / "a"), camvid_tree(tmp_path / "b")):
+        data = open_data(tree, "auto", "val")
+        again = pickle.loads(pickle.dumps(data))
+        assert (again.read(1).mask == data.read(1).mask).all()
 
 
 def started(order: Order, epoch: int, batch: int) -> list[list[tuple[int, int]]]:

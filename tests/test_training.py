@@ -12,18 +12,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from trees import folder_tree
 
 import featherseg
+from featherseg.models import create_model
+from featherseg.models.checkpoint import save_checkpoint
 from featherseg.recipes import RECIPES
+from featherseg.runtime.artefact import Artefact
+from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
-from featherseg.training import SCHEDULES, Run, loop, train, with_overrides
+from featherseg.training import SCHEDULES, Part, Run, loop, train, with_overrides
 from featherseg.training.ema import EMA
-from featherseg.training.state import states
+from featherseg.training.fine_tuning import start_from
+from featherseg.training.state import read_state, states
 
 QUICK = ("batch_size=2", "augment.crop_size=64x64", "workers=0", "epochs=2", "val_every=1", "input_rule.size=own")
 
@@ -103,6 +107,7 @@ def test_a_damaged_newest_state_falls_back_to_the_one_before(
     train(run)
     said = capsys.readouterr().err
     assert f"{newest.name} cannot be read" in said
+    assert [read_state(path)[0].step for path in states(folder)] == [6, 9]
     assert "resuming from step 3 (epoch 2)" in said
 
 
@@ -127,7 +132,54 @@ def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path: Path)
         train(quick_run(tmp_path, "batch_size=8"))
     with pytest.raises(FeathersegError, match="no such folder"):
         train(quick_run(tmp_path, f"data.root={tmp_path / 'nowhere'}"))
+    with pytest.raises(FeathersegError, match="expected 3 shares; got 2"):
+        train(quick_run(tmp_path, "loss.frequencies=[0.5,0.5]"))
+    with pytest.raises(FeathersegError, match=r"are the same pictures.*images/val"):
+        train(quick_run(tmp_path, "data.train=val"))
+    broken = tmp_path / "data" / "images" / "val" / "photo1.jpg"
+    broken.write_bytes(broken.read_bytes()[:900])
+    with pytest.raises(FeathersegError, match=r"photo1\.jpg"):
+        train(quick_run(tmp_path))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_drafts_are_swept(tmp_path: Path) -> None:
+    run = quick_run(tmp_path, "epochs=1")
+    folder = Path(run.out)
+    folder.mkdir()
+    (folder / ".0123456789abcdef.tmp").write_bytes(b"half")
+    train(run)
+    assert not list(folder.glob(".*.tmp"))
+    (folder / "run.json").write_text('{"run": {"reci')
+    with pytest.raises(FeathersegError, match=r"run\.json: no readable run"):
+        train(run)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(FeathersegError, match="not empty and holds no run"):
+        train(replace(run, out=str(tmp_path / "other")))
+    with pytest.raises(FeathersegError, match="is a file"):
+        train(replace(run, out=str(tmp_path / "other" / "thesis.txt")))
+
+
+@pytest.mark.parametrize("damage", ["junk", "deleted"])
+def test_a_run_without_a_readable_state_is_refused_and_keeps_its_results(tmp_path: Path, damage: str) -> None:
+    run = quick_run(tmp_path, "epochs=1")
+    folder = train(run)
+    best = (folder / "best.safetensors").read_bytes()
+    for path in states(folder):
+        path.write_bytes(b"junk") if damage == "junk" else path.unlink()
+    with pytest.raises(FeathersegError, match=r"results but no readable state.*use another out"):
+        train(run)
+    assert (folder / "best.safetensors").read_bytes() == best
+
+
+def test_an_unreadable_picture_met_by_a_worker_is_one_line(tmp_path: Path) -> None:
+    run = quick_run(tmp_path, "data.cache=false", "workers=1", "loss=ce")
+    broken = tmp_path / "data" / "images" / "train" / "photo3.jpg"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(FeathersegError, match=r"photo3\.jpg") as caught:
+        train(run)
+    assert "Traceback" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +194,19 @@ def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path: Path)
         ("loss.gamma=2", "loss field"),
         ("epochs=many", "a whole number"),
         ("epochs=0", "1 or more"),
+        ("seed=-1", "0 or more"),
+        ("workers=-1", "0 or more"),
+        ("warmup_epochs=inf", "0 or more"),
+        ("optim.lr=abc", "optim.lr.*a number"),
+        ("optim.lr=-1", "Invalid learning rate"),
+        ("optim.weight_dekay=1", "did you mean 'weight_decay'"),
+        ("loss.c=abc", "loss.c.*a number"),
+        ("schedule.power=abc", "schedule.power.*a number"),
+        ("schedule.lr=1", "schedule field"),
+        ("input_rule.size=360", "input_rule.size"),
+        ("augment.crop_size=none", "augment.crop_size"),
+        ("augment.flip=2", r"0\.\.1"),
+        ("preprocessing.mean=0.5", "three means"),
         ("deterministic=3", "true or false"),
         ("augment.crop_size=axb", "numbers like 360x480"),
         ("epochs", "key=value"),
@@ -158,7 +223,8 @@ def test_fine_tuning_keeps_classifier_rows_by_class_name(tmp_path: Path, capsys:
     folder_tree(tmp_path / "other")
     (tmp_path / "other" / "classes.yaml").write_text("names: [dog, background, cow, horse]\n")
     keys = (f"init={first}", f"data.root={tmp_path / 'other'}", f"out={tmp_path / 'tuned'}", *QUICK)
-    training = loop.Training(with_overrides(RECIPES["affnet_folder"](), keys))
+    run = with_overrides(RECIPES["affnet_folder"](), keys)
+    training = loop.Training(run, Path(run.out), None)
     said = capsys.readouterr().err
     assert "kept by name: dog, background; new: cow, horse" in said
     old = load_file(first / "best.safetensors")
@@ -166,6 +232,23 @@ def test_fine_tuning_keeps_classifier_rows_by_class_name(tmp_path: Path, capsys:
     assert torch.equal(new["classifier.3.weight"][0], old["classifier.3.weight"][2])
     assert torch.equal(new["classifier.3.weight"][1], old["classifier.3.weight"][0])
     assert torch.equal(new["unit1.0.body.0.0.weight"], old["unit1.0.body.0.0.weight"])
+
+
+def test_classifiers_are_known_by_growing_with_the_classes(tmp_path: Path) -> None:
+    """As many classes as a layer has channels, in another order, and nine rows per class (DAP)."""
+    names = tuple(f"c{index}" for index in range(128))
+    turned = names[1:] + names[:1]
+    torch.manual_seed(0)
+    old = create_model("caspp_deeplab", num_classes=128)
+    artefact = Artefact(classes=Classes(names=names), stride=4)
+    save_checkpoint(tmp_path / "old.safetensors", old.state_dict(), {"name": "caspp_deeplab"}, artefact)
+    new = create_model("caspp_deeplab", num_classes=128)
+    start_from(str(tmp_path / "old.safetensors"), new, Part("caspp_deeplab"), Classes(names=turned))
+    before, after = old.state_dict(), new.state_dict()
+    grown = {"decoder.classifier.weight", "decoder.classifier.bias", *(k for k in before if "aux_heads" in k)}
+    for name, value in before.items():
+        rows = value.reshape(128, -1).roll(-1, 0).view_as(value) if name in grown else value
+        assert torch.equal(after[name], rows), name
 
 
 def test_poly_at_named_steps() -> None:
@@ -192,17 +275,24 @@ def test_ema_is_the_running_average() -> None:
 
 @pytest.mark.slow
 def test_killed_processes_resume_to_the_same_bits(tmp_path: Path) -> None:
-    """The command itself, ended by SIGKILL at four arbitrary moments."""
+    """The command itself, ended by SIGKILL three times."""
     folder_tree(tmp_path / "data")
     base = [sys.executable, "-m", "featherseg.app.cli", "train", "affnet_folder", f"data.root={tmp_path / 'data'}"]
     keys = [*QUICK, "epochs=6"]
     subprocess.run([*base, f"out={tmp_path / 'whole'}", *keys], check=True, capture_output=True)
-    rng = np.random.default_rng(int(time.time()))
-    for _ in range(4):
+    for kill in range(3):  # each one soon after the state that follows the one it began with
         child = subprocess.Popen([*base, f"out={tmp_path / 'again'}", *keys], stderr=subprocess.DEVNULL)
-        time.sleep(float(rng.uniform(4, 10)))
+        while len(steps_saved(tmp_path / "again")) == 0 or steps_saved(tmp_path / "again")[-1] < 3 * (kill + 1):
+            assert child.poll() is None, "ended before it was killed"
+            time.sleep(0.01)
+        time.sleep(0.1 * kill)
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    subprocess.run([*base, f"out={tmp_path / 'again'}", *keys], check=True, capture_output=True)
+    last = subprocess.run([*base, f"out={tmp_path / 'again'}", *keys], check=True, capture_output=True, text=True)
+    assert "resuming from step" in last.stderr
     first, second = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "again"))
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def steps_saved(folder: Path) -> list[int]:
+    return [int(path.stem.removeprefix("state-")) for path in states(folder)]

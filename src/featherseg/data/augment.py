@@ -9,8 +9,7 @@ from PIL import Image as PILImage
 
 from featherseg.data.samples import Image, Mask
 from featherseg.runtime.errors import FeathersegError
-
-FILL = (128, 128, 128)
+from featherseg.runtime.pixels import GRAY
 
 # RGB -> luma and two chroma axes (YIQ): in it, hue is an angle and saturation a length.
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -44,6 +43,9 @@ class Augment:
         object.__setattr__(self, "scale", tuple(float(factor) for factor in self.scale))
         if len(self.crop_size) != 2 or min(self.crop_size) < 32:
             raise FeathersegError("augment.crop_size", expected="(height, width) of 32 or more", got=self.crop_size)
+        for name in ("flip", "brightness", "contrast", "saturation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise FeathersegError(f"augment.{name}", expected="0..1", got=getattr(self, name))
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
             raise FeathersegError("augment.scale", expected="(smallest, largest) factor", got=self.scale)
 
@@ -73,7 +75,7 @@ class Augment:
         size = (columns[1] - columns[0], rows[1] - rows[0])
         window = slice(*rows), slice(*columns)
         out_image = np.empty((*self.crop_size, 3), np.uint8)
-        out_image[:] = FILL
+        out_image[:] = GRAY
         out_mask = np.full(self.crop_size, ignore_index, np.uint8)
         out_image[window] = np.asarray(PILImage.fromarray(image).resize(size, PILImage.Resampling.BILINEAR, box))
         out_mask[window] = np.asarray(PILImage.fromarray(mask).resize(size, PILImage.Resampling.NEAREST, box))

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featherseg.data.samples import LabelTable, SegData, pair_up
+from featherseg.data.samples import IndexMasks, SegData, pair_up
 from featherseg.runtime.classes import Classes
-from featherseg.runtime.pixels import read_mask
 
 CLASSES = Classes(
     names=(
@@ -33,14 +32,13 @@ TERMS = "CamVid pictures and labels: personal and research use, CC BY-NC 4.0"
 def open_camvid(root: Path, split: str) -> SegData:
     """One split of CamVid; a missing folder is an error that names it."""
     ids = {index: index for index in range(len(CLASSES))}
-    table = LabelTable({**ids, VOID: CLASSES.ignore_index, 255: CLASSES.ignore_index}, classes=CLASSES)
     return SegData(
         name="camvid",
         root=root,
         split=split,
         classes=CLASSES,
         pairs=pair_up(root / split, root / f"{split}annot", split=split),
-        decode=lambda path: table(read_mask(path), path),
+        decode=IndexMasks({**ids, VOID: CLASSES.ignore_index, 255: CLASSES.ignore_index}, classes=CLASSES),
         terms=TERMS,
     )
 

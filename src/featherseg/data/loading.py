@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from featherseg.data.augment import Augment
-from featherseg.data.samples import Sample, SegData
+from featherseg.data.samples import SegData
+from featherseg.runtime.errors import FeathersegError
 
 Key = tuple[int, int]  # epoch, index of the sample
 
@@ -23,21 +24,22 @@ class Batch(NamedTuple):
     target: Tensor
 
 
-class Augmented(Dataset[Batch]):
+class Augmented(Dataset[Batch | FeathersegError]):
     """Sample (epoch, index) of the data, augmented by the generator of (seed, epoch, index)."""
 
-    def __init__(self, data: SegData, augment: Augment, *, seed: int, cache: bool) -> None:
+    def __init__(self, data: SegData, augment: Augment, *, seed: int) -> None:
         self.data = data
         self.augment = augment
         self.seed = seed
-        # Decoded once, before the workers are forked, so that they share the memory.
-        self.decoded: list[Sample] = [data.read(index) for index in range(len(data))] if cache else []
 
-    def __getitem__(self, key: Key) -> Batch:
-        """The sample as a batch of one without the batch dimension."""
+    def __getitem__(self, key: Key) -> Batch | FeathersegError:
+        """The sample without a batch dimension; a picture that cannot be read is handed on as its error."""
         epoch, index = key
-        sample = self.decoded[index] if self.decoded else self.data.read(index)
-        rng = np.random.default_rng((self.seed, epoch, index))
+        try:
+            sample = self.data.read(index)
+        except FeathersegError as error:
+            return error
+        rng = np.random.default_rng((self.seed, epoch, index + 1))  # 0 is the order's
         image, mask = self.augment(sample.image, sample.mask, rng, ignore_index=self.data.classes.ignore_index)
         return Batch(torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask))
 
@@ -63,7 +65,7 @@ class Order(Sampler[list[Key]]):
 
     def __iter__(self) -> Iterator[list[Key]]:
         """Lists of (epoch, index)."""
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        order = np.random.default_rng((self.seed, self.epoch, 0)).permutation(self.length)
         for batch in range(self.first_batch, self.batches):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [(self.epoch, int(index)) for index in chosen]
@@ -72,13 +74,37 @@ class Order(Sampler[list[Key]]):
         return self.batches - self.first_batch
 
 
-def make_loader(dataset: Augmented, order: Order, *, workers: int) -> DataLoader[Batch]:
-    """A loader over `order`; workers live on from epoch to epoch."""
-    return DataLoader(
-        dataset,
-        batch_sampler=order,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # else each new iterator would draw from the generator that dropout draws from
-    )
+class Loader:
+    """Batches over an order, prepared by worker processes that live on from epoch to epoch.
+
+    Args:
+        dataset: gives the samples; what it keeps in memory is shared with the workers where processes are forked.
+        order: which samples, in which batches.
+        workers: processes; 0 prepares in this one.
+    """
+
+    def __init__(self, dataset: Augmented, order: Order, *, workers: int) -> None:
+        self.loader = DataLoader(
+            dataset,
+            batch_sampler=order,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=collate,
+            generator=torch.Generator(),  # else each iterator would draw from the generator that dropout draws from
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches; an error met by a worker is raised here, as it was."""
+        for batch in self.loader:
+            if isinstance(batch, FeathersegError):
+                raise batch
+            yield batch
+
+
+def collate(items: list[Batch | FeathersegError]) -> Batch | FeathersegError:
+    """Samples as one batch, or the first error among them."""
+    for item in items:
+        if isinstance(item, FeathersegError):
+            return item
+    return default_collate(items)  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.pixels import read_image
+from featherseg.runtime.pixels import read_image, read_mask
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.uint8]
@@ -47,6 +47,7 @@ class SegData:
         pairs: the files, in a fixed order.
         decode: reads a mask file to uint8 (H,W) class ids; an id out of range is an error with file, value and pixel.
         terms: what the data may be used for, as far as it is known.
+        decoded: the pictures themselves, where they are kept in memory.
     """
 
     name: str
@@ -56,12 +57,15 @@ class SegData:
     pairs: tuple[Pair, ...]
     decode: Callable[[Path], Mask]
     terms: str = ""
+    decoded: tuple[Sample, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def read(self, index: int) -> Sample:
         """The picture and its class ids, decoded and checked."""
+        if self.decoded:
+            return self.decoded[index]
         pair = self.pairs[index]
         image, mask = read_image(pair.image), self.decode(pair.mask)
         if image.shape[:2] != mask.shape:
@@ -73,23 +77,27 @@ class SegData:
             )
         return Sample(image, mask, pair.image.stem)
 
-    def first(self, count: int) -> SegData:
-        """The same data cut to its first pictures."""
-        return replace(self, pairs=self.pairs[:count])
+    def in_memory(self) -> SegData:
+        """The same data with every picture decoded, and so checked, once and for all."""
+        return replace(self, decoded=tuple(self.read(index) for index in range(len(self))))
 
 
-class LabelTable:
-    """Raw mask values -> class ids, by one look-up; a value without meaning is refused with file, value and pixel."""
+class IndexMasks:
+    """Reads masks whose values are indices, by one look-up; a value without meaning is refused with file and pixel.
+
+    Args:
+        ids: mask value -> class id or ignore index.
+        classes: what the ids mean.
+    """
 
     def __init__(self, ids: dict[int, int], *, classes: Classes) -> None:
-        table = np.full(256, -1, np.int16)
-        for value, class_id in ids.items():
-            table[value] = class_id
-        self.table = table
+        self.table = np.full(256, -1, np.int16)
+        self.table[list(ids)] = list(ids.values())
         self.classes = classes
 
-    def __call__(self, raw: Mask, path: Path) -> Mask:
-        """uint8 (H,W) raw values -> uint8 (H,W) class ids."""
+    def __call__(self, path: Path) -> Mask:
+        """A mask file -> uint8 (H,W) class ids."""
+        raw = read_mask(path)
         ids = self.table[raw]
         if ids.min(initial=0) < 0:
             row, column = (int(place) for place in np.argwhere(ids < 0)[0])
@@ -118,10 +126,10 @@ def pair_up(images: Path, masks: Path, *, split: str, mask_suffix: str = ".png")
 
 
 def class_frequencies(data: SegData) -> tuple[float, ...]:
-    """Share of each class among the labelled pixels, from one pass over the masks."""
+    """Share of each class among the labelled pixels, from one pass over the data."""
     counts = np.zeros(256, np.int64)
-    for pair in data.pairs:
-        counts += np.bincount(data.decode(pair.mask).ravel(), minlength=256)
+    for index in range(len(data)):
+        counts += np.bincount(data.read(index).mask.ravel(), minlength=256)
     labelled = counts[: len(data.classes)]
     if not labelled.sum():
         raise FeathersegError(f"{data.root}: no pixel of the {data.split} split has a class", expected="labelled masks")

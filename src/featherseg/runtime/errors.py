@@ -22,6 +22,10 @@ class FeathersegError(ValueError):
         line = "; ".join(parts) + (f": {remedy}" if remedy else "")
         super().__init__(" ".join(line.split()))
 
+    def __reduce__(self) -> tuple[type[FeathersegError], tuple[str]]:
+        """From process to process the line alone travels."""
+        return type(self), (str(self),)
+
 
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """``did you mean 'cbam'?`` for the allowed value that reads most like ``value``; empty where none does."""

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,43 +22,58 @@ from featherseg.training.run import Run
 COLUMNS = (
     "epoch", "step", "lr", "loss", "val_miou", "val_pixel_accuracy", "val_class_accuracy", "val_fwiou", "seconds",
 )  # fmt: skip
+MAY_DIFFER = ("out", "device", "workers")  # what a resumed run may change without becoming another one
 PACKAGES = ("featherseg", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors")
 
 
-def claim(run: Run) -> Path:
-    """Make the run directory and write run.json, or recognise the same run; another run's directory is refused."""
+def recognise(run: Run) -> Path:
+    """The run directory, new or holding this very run; another run's, or a foreign one, is refused. Writes nothing."""
     if not run.out:
         raise FeathersegError("out", expected="the run directory", remedy="add out=runs/NAME")
-    folder = Path(run.out)
-    path = folder / "run.json"
-    asked = run.to_json()
-    if path.is_file():
-        known = json.loads(path.read_text())["run"]
-        other = [key for key in asked if asked[key] != known.get(key) and key not in ("out", "device", "workers")]
-        if other:
-            raise FeathersegError(
-                f"{folder} holds another run: {', '.join(other)} differ(s)",
-                expected=", ".join(f"{key}={json.dumps(known.get(key))}" for key in other),
-                got=", ".join(f"{key}={json.dumps(asked[key])}" for key in other),
-                remedy="use the same keys to resume it, or another out",
-            )
+    folder = Path(run.out).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise FeathersegError(f"{folder} is a file", remedy="use another out")
+    if not (folder / "run.json").exists():
+        if folder.is_dir() and any(not is_draft(path) for path in folder.iterdir()):
+            raise FeathersegError(f"{folder} is not empty and holds no run", remedy="use another out")
         return folder
-    if folder.is_dir() and any(folder.iterdir()):
-        raise FeathersegError(f"{folder} is not empty and holds no run", remedy="use another out")
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"run": asked, "machine": machine()}, indent=2)
-    write_atomically(path, lambda file: file.write(text.encode()))
+    known, asked = read_run(folder).to_json(), run.to_json()
+    other = [key for key in asked if asked[key] != known[key] and key not in MAY_DIFFER]
+    if other:
+        raise FeathersegError(
+            f"{folder} holds another run: {', '.join(other)} differ(s)",
+            expected=", ".join(f"{key}={json.dumps(known[key])}" for key in other),
+            got=", ".join(f"{key}={json.dumps(asked[key])}" for key in other),
+            remedy="use the same keys to resume it, or another out",
+        )
     return folder
+
+
+def claim(folder: Path, run: Run) -> None:
+    """Make the run directory and write run.json, unless it is there; drafts that a kill left behind are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in filter(is_draft, list(folder.iterdir())):
+        path.unlink(missing_ok=True)
+    if not (folder / "run.json").exists():
+        text = json.dumps({"run": run.to_json(), "machine": machine()}, indent=2)
+        write_atomically(folder / "run.json", lambda file: file.write(text.encode()))
+
+
+def is_draft(path: Path) -> bool:
+    """Whether the file is what an interrupted atomic write leaves."""
+    return path.name.startswith(".") and path.suffix == ".tmp"
 
 
 def read_run(folder: Path) -> Run:
     """The run of a run directory."""
     path = folder / "run.json"
-    if not path.is_file():
-        raise FeathersegError(f"{folder}: no run directory", expected=str(path))
-    return Run.from_json(json.loads(path.read_text())["run"])
+    try:
+        return Run.from_json(json.loads(path.read_text())["run"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FeathersegError(f"{path}: no readable run ({error})", remedy="use another out") from error
 
 
+@lru_cache(maxsize=1)
 def machine() -> dict[str, Any]:
     """OS, processor, GPU, Python and library versions, commit."""
     versions: dict[str, str | None] = {}
@@ -86,19 +102,20 @@ def cpu_name() -> str:
 
 
 def commit() -> str | None:
-    """The commit of the source tree this code runs from, "-dirty" where it was changed; None outside one."""
-    here = Path(__file__).resolve().parent
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
+    """The commit of the source tree this code runs from, "-dirty" where it was changed; None for an installed copy."""
+    here = Path(__file__).resolve()
+    if git(here, "ls-files", "--error-unmatch", here.name) is None:
         return None
-    return answer.stdout.strip() or None
+    return git(here, "describe", "--always", "--dirty", "--abbrev=12")
+
+
+def git(here: Path, *words: str) -> str | None:
+    """What git says beside this file; None where it says no or is not there."""
+    try:
+        answer = subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
 
 
 class MetricsFile:

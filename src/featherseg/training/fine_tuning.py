@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from featherseg.models.base import SegNetwork
+from featherseg.hub import locate
+from featherseg.models import SegNetwork, create_model
 from featherseg.models.checkpoint import read_checkpoint
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.weights import find
+from featherseg.training.run import Part
 
 
 class Start(NamedTuple):
@@ -21,55 +22,45 @@ class Start(NamedTuple):
     card: dict[str, Any]
 
 
-def start_from(source: str, network: SegNetwork, classes: Classes) -> Start:
-    """Load the weights of `source` (a name, a run directory or a path) into `network`.
+def start_from(source: str, network: SegNetwork, model: Part, classes: Classes) -> Start:
+    """Load the weights of `source` (a name, a run directory or a path) into `network`, which `model` describes.
 
-    A tensor whose shape differs only in its first dimension, the old class count against the new one, is a classifier:
-    its rows are matched by class name. Everything else must fit.
+    The rows of a classifier are matched by class name. Other tensors are taken where name and shape fit; where fewer
+    than half do, the checkpoint is of another network and is refused.
     """
-    path = checkpoint_of(source)
-    weights, _, artefact = read_checkpoint(path)
-    old = artefact.classes
-    own = network.state_dict()
+    weights, _, artefact = read_checkpoint(locate(source, "torch"))
+    old, own = artefact.classes, network.state_dict()
+    rows_per_class = classifiers(model, own, len(classes))
     shared = [name for name in classes.names if name in old.names]
-    rows = [(classes.names.index(name), old.names.index(name)) for name in shared]
+    new_ids, old_ids = ([names.index(name) for name in shared] for names in (classes.names, old.names))
     kept = 0
     for name, value in own.items():
-        if name not in weights:
+        given = weights.get(name)
+        if given is None or given.shape[1:] != value.shape[1:] or given.ndim != value.ndim:
             continue
-        given = weights[name]
-        if is_classifier(value, given, len(classes), len(old)):
-            for row, old_row in rows:
-                value[row] = given[old_row]
-            kept += 1
-        elif given.shape == value.shape:
+        rows = rows_per_class.get(name)
+        if rows is None and given.shape == value.shape:
             value.copy_(given)
             kept += 1
-    if kept < len(own) // 2:
+        elif rows is not None and len(given) == rows * len(old):
+            by_class = value.view(len(classes), rows, *value.shape[1:])
+            by_class[new_ids] = given.to(value.dtype).view(len(old), rows, *value.shape[1:])[old_ids]
+            kept += 1
+    if kept < len(own) / 2:
         raise FeathersegError(
             f"init={source}: only {kept} of {len(own)} tensors fit this network", remedy="start from the same model"
         )
     network.load_state_dict(own)
-    fresh = [name for name in classes.names if name not in shared]
     lines = [f"init={source}: {kept} of {len(own)} tensors taken"]
     if classes.names != old.names:
+        fresh = [name for name in classes.names if name not in shared]
         lines.append(f"classifier rows kept by name: {', '.join(shared) or 'none'}; new: {', '.join(fresh) or 'none'}")
     return Start(lines, artefact.card)
 
 
-def checkpoint_of(source: str) -> Path:
-    """The checkpoint file of a path, a run directory or a name."""
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return path / "best.safetensors"
-    return path if path.exists() else find(source, (".safetensors",))
-
-
-def is_classifier(value: Tensor, given: Tensor, classes: int, old_classes: int) -> bool:
-    """Whether the first dimension counts classes in both."""
-    return (
-        value.ndim == given.ndim
-        and value.ndim > 0
-        and (value.shape[0], given.shape[0]) == (classes, old_classes)
-        and value.shape[1:] == given.shape[1:]
-    )
+def classifiers(model: Part, own: dict[str, Tensor], classes: int) -> dict[str, int]:
+    """The tensors whose rows belong to classes -> rows per class: those that grow when the network gets one more."""
+    fields = {**model.fields, **({"pretrained": "none"} if "pretrained" in model.fields else {})}
+    with torch.device("meta"):
+        larger = create_model(model.name, num_classes=classes + 1, **fields).state_dict()
+    return {name: len(value) // classes for name, value in own.items() if value.shape != larger[name].shape}

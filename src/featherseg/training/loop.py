@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,26 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featherseg.data import SegData, class_frequencies, open_data
-from featherseg.data.loading import Augmented, Order, make_loader
+from featherseg.data import SegData, open_data
+from featherseg.data.loading import Augmented, Loader, Order
 from featherseg.evaluation import evaluate
-from featherseg.losses import LOSSES, Loss, loss_fields
 from featherseg.metrics import Scores
-from featherseg.models import SegNetwork, SegOutput, create_model
+from featherseg.models import SegNetwork, create_model
 from featherseg.models.checkpoint import save_checkpoint
 from featherseg.models.engine import Normalise, TorchEngine, choose_device
-from featherseg.nn.blocks import resize
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.predictor import Predictor
 from featherseg.training import state as states
-from featherseg.training.directory import MetricsFile, claim, draw_curves, machine
+from featherseg.training.directory import MetricsFile, claim, draw_curves, machine, recognise
 from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import Start, start_from
+from featherseg.training.objective import make_loss, objective
 from featherseg.training.progress import Reporter
 from featherseg.training.run import OPTIMISERS, Run
 from featherseg.training.schedules import SCHEDULES, Schedule
-from featherseg.training.state import Progress
+from featherseg.training.state import Progress, Saved
 
 STATE_EVERY_SECONDS = 600.0
 
@@ -38,48 +38,53 @@ STATE_EVERY_SECONDS = 600.0
 def train(run: Run) -> Path:
     """Train, or resume, or say that the run is finished; returns the run directory.
 
-    Errors: data, classes or fields that do not fit are refused before the directory is made; a directory that holds
-    another run is refused before anything is written.
+    Errors: data, classes or fields that do not fit, and a directory that holds something else, are refused before
+    anything is written.
     """
-    return Training(run).fit()
+    folder = recognise(run)
+    saved = states.read_newest_state(folder)
+    if saved is not None and saved.progress.epoch >= run.epochs:
+        Reporter(run).say(f"{folder}: finished, {run.epochs} epochs, {best_text(saved.progress)}")
+        return folder
+    Training(run, folder, saved).fit()
+    return folder
 
 
 class Training:
-    """One run in memory: the network and everything that changes while it learns."""
+    """One run in memory: the network and everything that changes while it learns. Making one writes nothing."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.train_data = open_data(run.data.root, run.data.format, run.data.train)
-        self.val_data = open_data(run.data.root, run.data.format, run.data.val)
+    def __init__(self, run: Run, folder: Path, saved: Saved | None) -> None:
+        self.run, self.folder = run, folder
+        self.train_data, self.val_data = open_both(run)
         self.device = choose_device(run.device)
         torch.manual_seed(run.seed)
         torch.use_deterministic_algorithms(run.deterministic)
-        self.network = create_model(run.model.name, num_classes=len(self.train_data.classes), **run.model.fields)
+        classes = self.train_data.classes
+        self.network = create_model(run.model.name, num_classes=len(classes), **run.model.fields)
         refuse_tiny_batches(run, self.network, len(self.train_data))
-        self.start = start_from(run.init, self.network, self.train_data.classes) if run.init else Start([], {})
         self.order = Order(len(self.train_data), batch_size=run.batch_size, seed=run.seed)
         self.schedule = make_schedule(run, steps_per_epoch=self.order.batches)
         self.loss = make_loss(run, self.train_data)
-        self.folder = claim(run)
+        self.reporter = Reporter(run)
+        self.start = start_from(run.init, self.network, run.model, classes) if run.init else Start([], {})
         layout = torch.channels_last if run.channels_last else torch.contiguous_format
         self.network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         self.normalise = Normalise(run.preprocessing).to(self.device)
         self.optimiser = OPTIMISERS[run.optim.name](self.network.parameters(), **run.optim.fields)
         self.ema = EMA(self.network, run.ema) if run.ema else None
         self.progress = Progress()
-        self.reporter = Reporter(run, self.folder)
-        for line in self.start.lines:
-            self.reporter.say(line)
+        if saved is not None:
+            self.restore(saved)
+        else:
+            for line in self.start.lines:
+                self.reporter.say(line)
 
-    def fit(self) -> Path:
+    def fit(self) -> None:
         """Train from where the run stands to its end."""
-        self.resume()
-        if self.progress.epoch >= self.run.epochs:
-            self.reporter.say(f"{self.folder}: finished, {self.run.epochs} epochs, best val mIoU {self.best_text()}")
-            return self.folder
+        claim(self.folder, self.run)
         metrics = MetricsFile(self.folder, epochs_done=self.progress.epoch)
-        dataset = Augmented(self.train_data, self.run.augment, seed=self.run.seed, cache=self.run.data.cache)
-        loader = make_loader(dataset, self.order, workers=self.run.workers)
+        dataset = Augmented(self.train_data, self.run.augment, seed=self.run.seed)
+        loader = Loader(dataset, self.order, workers=self.run.workers)
         last_state = time.monotonic()
         with self.reporter:
             for epoch in range(self.progress.epoch, self.run.epochs):
@@ -106,8 +111,7 @@ class Training:
                 self.save_state()
                 last_state = time.monotonic()
                 self.reporter.epoch_done(metrics.rows[-1])
-        self.reporter.say(f"{self.folder}: done, best val mIoU {self.best_text()}")
-        return self.folder
+        self.reporter.say(f"{self.folder}: done, {best_text(self.progress)}")
 
     def step(self, images: Tensor, target: Tensor) -> float:
         """One optimiser step; returns the loss."""
@@ -144,6 +148,8 @@ class Training:
         network.load_state_dict(self.weights())
         engine = TorchEngine(network, artefact, device=self.device.type)
         scores = evaluate(Predictor(engine, artefact), self.val_data, progress=self.reporter.validating)
+        if math.isnan(scores.miou):
+            raise FeathersegError(f"{self.val_data.root}: no pixel of the {self.val_data.split} split has a class")
         if scores.miou > self.progress.best_miou:
             self.progress = replace(self.progress, best_miou=scores.miou, best_epoch=epoch + 1)
             self.save_checkpoint("best.safetensors", scores, epochs_done=epoch + 1)
@@ -201,42 +207,41 @@ class Training:
             groups["ema"] = {**self.ema.weights, "updates": torch.tensor(self.ema.updates)}
         states.write_state(self.folder, self.progress, states.pack(groups))
 
-    def resume(self) -> None:
-        """Take up the newest readable state, if there is one, and say so."""
-        found = states.read_newest_state(self.folder)
-        if found is None:
-            return
-        self.progress, tensors, complaints = found
-        for line in complaints:
+    def restore(self, saved: Saved) -> None:
+        """Take up a saved state, and say so."""
+        for line in saved.complaints:
             self.reporter.say(line)
-        self.network.load_state_dict(states.unpack(tensors, "model"))
-        states.restore_optimiser(self.optimiser, states.unpack(tensors, "optimiser"))
-        states.restore_random(states.unpack(tensors, "random"))
+        self.progress = saved.progress
+        self.network.load_state_dict(states.unpack(saved.tensors, "model"))
+        states.restore_optimiser(self.optimiser, states.unpack(saved.tensors, "optimiser"))
+        states.restore_random(states.unpack(saved.tensors, "random"))
         if self.ema is not None:
-            averages = states.unpack(tensors, "ema")
+            averages = states.unpack(saved.tensors, "ema")
             self.ema.updates = int(averages.pop("updates"))
             for name, value in averages.items():
                 self.ema.weights[name].copy_(value)
-        if self.progress.epoch < self.run.epochs:
-            self.reporter.say(
-                f"{self.folder}: resuming from step {self.progress.step} (epoch {self.progress.epoch + 1})"
-            )
-
-    def best_text(self) -> str:
-        """The best score and its epoch for a message."""
-        return f"{100 * self.progress.best_miou:.2f} % (epoch {self.progress.best_epoch})"
+        self.reporter.say(f"{self.folder}: resuming from step {self.progress.step} (epoch {self.progress.epoch + 1})")
 
 
-def objective(output: SegOutput, target: Tensor, loss: Loss, *, aux_weight: float, align_corners: bool) -> Tensor:
-    """The loss of a network's output: the main scores, plus `aux_weight` times each auxiliary head's.
+def best_text(progress: Progress) -> str:
+    """The best score and its epoch for a message."""
+    return f"best val mIoU {100 * progress.best_miou:.2f} % (epoch {progress.best_epoch})"
 
-    Scores are resized to the target here, once; nowhere else in training.
-    """
-    size = (target.shape[-2], target.shape[-1])
-    total = loss(resize(output.logits.float(), size, align_corners=align_corners), target)
-    for logits in output.aux_logits:
-        total = total + aux_weight * loss(resize(logits.float(), size, align_corners=align_corners), target)
-    return total
+
+def open_both(run: Run) -> tuple[SegData, SegData]:
+    """The training and validation splits; kept in memory, and so checked whole, where the run says so."""
+    train_data, val_data = (
+        open_data(run.data.root, run.data.format, split) for split in (run.data.train, run.data.val)
+    )
+    if train_data.pairs == val_data.pairs:
+        raise FeathersegError(
+            f"{run.data.root}: the {run.data.train} and {run.data.val} splits are the same pictures",
+            expected="a score on pictures that were not learned from",
+            remedy=f"put some of them into a split of their own, as images/{run.data.val} and masks/{run.data.val}",
+        )
+    if run.data.cache:
+        train_data, val_data = train_data.in_memory(), val_data.in_memory()
+    return train_data, val_data
 
 
 def make_schedule(run: Run, *, steps_per_epoch: int) -> Schedule:
@@ -247,14 +252,6 @@ def make_schedule(run: Run, *, steps_per_epoch: int) -> Schedule:
         warmup_steps=round(run.warmup_epochs * steps_per_epoch),
         **run.schedule.fields,
     )
-
-
-def make_loss(run: Run, data: SegData) -> Loss:
-    """The run's loss; class frequencies are counted from the training split where it wants them."""
-    fields: dict[str, Any] = {"ignore_index": data.classes.ignore_index, **run.loss.fields}
-    if "frequencies" in loss_fields(run.loss.name) and not fields.get("frequencies"):
-        fields["frequencies"] = class_frequencies(data)
-    return LOSSES[run.loss.name](**fields)
 
 
 def refuse_tiny_batches(run: Run, network: SegNetwork, pictures: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -17,9 +16,8 @@ from featherseg.training.run import Run
 class Reporter:
     """Shows epochs, batches and validation; a context manager around the epochs."""
 
-    def __init__(self, run: Run, folder: Path) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
-        self.folder = folder
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -44,7 +42,7 @@ class Reporter:
     def say(self, line: str) -> None:
         """A line that stays."""
         if self.console.is_terminal:
-            self.bar.console.print(line, highlight=False, soft_wrap=True)
+            self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
             print(line, file=sys.stderr, flush=True)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
@@ -120,12 +122,18 @@ class Run:
         MODELS[self.model.name].of(dict(self.model.fields))
         check_fields("loss", self.loss, LOSSES)
         check_fields("schedule", self.schedule, SCHEDULES, hidden=("lr", "steps", "warmup_steps"))
-        refuse_unknown("optim", self.optim.name, OPTIMISERS)
+        check_optimiser(self.optim)
         refuse_unknown("data.format", self.data.format, ("auto", *FORMATS))
         refuse_unknown("precision", self.precision, PRECISIONS)
-        for name in ("epochs", "batch_size", "val_every"):
-            if getattr(self, name) < 1:
-                raise FeathersegError(name, expected="1 or more", got=getattr(self, name))
+        for name, least in (("epochs", 1), ("batch_size", 1), ("val_every", 1), ("workers", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise FeathersegError(name, expected=f"{least} or more", got=getattr(self, name))
+        if not 0 <= self.warmup_epochs < math.inf:
+            raise FeathersegError("warmup_epochs", expected="0 or more", got=self.warmup_epochs)
+        if not len(self.preprocessing.mean) == len(self.preprocessing.std) == 3 or min(self.preprocessing.std) <= 0:
+            raise FeathersegError(
+                "preprocessing", expected="three means and three positive std", got=self.preprocessing
+            )
         if not 0 <= self.ema < 1:
             raise FeathersegError("ema", expected="a decay in 0 <= ema < 1", got=self.ema)
 
@@ -160,11 +168,30 @@ class Run:
 
 
 def check_fields(what: str, part: Part, menu: Mapping[str, type], *, hidden: Sequence[str] = ()) -> None:
-    """Refuse an unknown name, or a field that the named entry lacks or that the run fills in itself."""
+    """Refuse an unknown name, a field that the named entry lacks or that the run fills in itself, a value of no use."""
     refuse_unknown(what, part.name, menu)
+    hints = get_type_hints(menu[part.name])
     own = [item.name for item in dataclasses.fields(menu[part.name]) if item.name not in hidden]
-    for name in part.fields:
+    for name, value in part.fields.items():
         refuse_unknown(f"{what} field", name, own)
+        values = value if isinstance(value, (list, tuple)) and hints[name] not in (int, float, bool, str) else [value]
+        numeric = hints[name] not in (bool, str)
+        if numeric and not all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in values):
+            raise FeathersegError(f"{what}.{name}", expected="a number", got=repr(value))
+
+
+def check_optimiser(part: Part) -> None:
+    """Refuse an unknown optimiser, and fields that it does not take; torch itself is the judge of their values."""
+    refuse_unknown("optim", part.name, OPTIMISERS)
+    taken = [name for name in inspect.signature(OPTIMISERS[part.name]).parameters if name != "params"]
+    for name in ("lr", *part.fields):
+        refuse_unknown("optim field", name, taken)
+    if not isinstance(part.fields.get("lr"), (int, float)):
+        raise FeathersegError("optim.lr", expected="a number", got=repr(part.fields.get("lr")))
+    try:
+        OPTIMISERS[part.name]([torch.zeros(1, requires_grad=True)], **part.fields)
+    except (TypeError, ValueError) as error:
+        raise FeathersegError(f"optim {part.name}: {error}") from error
 
 
 def with_overrides(run: Run, words: Sequence[str]) -> Run:
@@ -190,12 +217,23 @@ def with_value(run: Run, key: str, text: str) -> Run:
     elif dataclasses.is_dataclass(old) and not isinstance(old, type):
         names = [item.name for item in dataclasses.fields(old)]
         refuse_unknown("key", key, [f"{head}.{name}" for name in names])
-        new = replace(old, **{tail: parse_as(getattr(old, tail), text, key)})
+        value = parse_as(getattr(old, tail), text, key)
+        try:
+            new = replace(old, **{tail: value})
+        except FeathersegError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise FeathersegError(f"{key}={text}", expected=f"a value like {getattr(old, tail)}") from error
     else:
         if tail:
             raise FeathersegError(f"key {key!r}", expected=f"{head}=VALUE", remedy=f"{head} has no parts")
         new = parse_as(old, text, key)
-    return replace(run, **{head: new})
+    try:
+        return replace(run, **{head: new})
+    except FeathersegError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise FeathersegError(f"{key}={text}", expected=f"a value like {old!r}", got=str(error)) from error
 
 
 def parse(text: str) -> Any:

@@ -11,13 +11,14 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import write_atomically
 
 HEADER_KEY = "state"
@@ -64,16 +65,38 @@ def states(folder: Path) -> list[Path]:
     return sorted(folder.glob("state-*.safetensors"))
 
 
-def read_newest_state(folder: Path) -> tuple[Progress, dict[str, Tensor], list[str]] | None:
-    """The newest readable state, and a line for each newer one that was not; None where there is none."""
+class Saved(NamedTuple):
+    """A state as it was read, and a line for each newer one that could not be."""
+
+    progress: Progress
+    tensors: dict[str, Tensor]
+    complaints: list[str]
+
+
+def read_newest_state(folder: Path) -> Saved | None:
+    """The newest readable state; None where nothing was ever saved.
+
+    A newer one that cannot be read is passed over, and removed once an older one is found. Where none can be read, or
+    the states of a run that has results are gone, the run is refused: beginning anew would overwrite those results.
+    """
+    damaged: list[Path] = []
     complaints: list[str] = []
     for path in reversed(states(folder)):
         try:
             progress, tensors = read_state(path)
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            damaged.append(path)
             complaints.append(f"{path.name} cannot be read ({error}); taking the one before")
             continue
-        return progress, tensors, complaints
+        for other in damaged:
+            other.unlink(missing_ok=True)
+        return Saved(progress, tensors, complaints)
+    if damaged or (folder / "last.safetensors").exists():
+        raise FeathersegError(
+            f"{folder} holds a run with results but no readable state",
+            got="; ".join(complaints) or "no state-STEP.safetensors",
+            remedy="use another out, or delete the folder to begin anew",
+        )
     return None
 
 
