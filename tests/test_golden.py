@@ -100,6 +100,10 @@ def test_paper_004_tables_1_and_2(fusion: str, params: int, gmac: float) -> None
     assert round(cost_ptflops_gmac(network, (512, 1024)), 3) == gmac
 
 
+def test_paper_004_with_the_plan_as_its_text_has_it() -> None:
+    assert count_parameters(build("affnet", num_classes=19, plan="literal")) == 1_755_930
+
+
 @pytest.mark.parametrize(("name", "params", "gmac"), [("fast_scnn", 1_138_051, 6.71), ("spssnet", 1_405_891, 6.12)])
 def test_baselines_of_paper_004(name: str, params: int, gmac: float) -> None:
     network = build(name, num_classes=19)

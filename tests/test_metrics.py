@@ -59,6 +59,20 @@ def test_a_class_only_predicted_counts_as_zero() -> None:
 def test_wrong_shapes_and_labels_are_refused() -> None:
     with pytest.raises(FeathersegError, match="same shape"):
         confusion_matrix(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), 2)
-    for mask, target in ((5, 0), (0, 5)):
-        with pytest.raises(FeathersegError, match="larger"):
+    for mask, target in ((5, 0), (0, 5), (2, 0), (0, 2), (1, 2), (255, 0), (0, 254)):  # 2 is the first that is no class
+        stray = max(mask, target)
+        with pytest.raises(FeathersegError, match=rf"labels; expected 0\.\.1.*; got {stray}$"):
             confusion_matrix(np.full((2, 2), mask, np.uint8), np.full((2, 2), target, np.uint8), 2)
+
+
+@pytest.mark.parametrize("ignore_index", [2, 200, 255])
+def test_the_ignore_index_counts_nowhere(ignore_index: int) -> None:
+    target, mask = np.array([[0, 1, ignore_index]], np.uint8), np.array([[0, 0, 1]], np.uint8)
+    assert confusion_matrix(mask, target, 2, ignore_index=ignore_index).tolist() == [[1, 0], [1, 0]]
+
+
+def test_scores_are_compared_by_identity() -> None:
+    scores = Scores(np.eye(2, dtype=np.int64), classes(2))
+    assert scores == scores
+    assert scores != Scores(np.eye(2, dtype=np.int64), classes(2))
+    assert len({scores}) == 1

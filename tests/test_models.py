@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
 from featherseg.backbones import BACKBONES
 from featherseg.models import MODELS, SegNetwork, SegOutput, create_model, list_models, model_config
+from featherseg.models.checkpoint import MODEL_KEY, load_checkpoint
 from featherseg.models.costs import count_parameters
+from featherseg.models.fast_scnn import DSConv
+from featherseg.nn.blocks import DepthwiseSeparable
+from featherseg.runtime.artefact import METADATA_KEY, Artefact
+from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 
 ON_A_BACKBONE = [name for name in MODELS if "backbone" in MODELS[name].fields()]
@@ -24,7 +31,7 @@ PARAMETERS = {
     "dsc_deeplab": (3_867_717, 3_867_717),
     "affnet": (1_622_810, 1_622_810),
     "deeplabv3plus": (5_817_635, 5_817_635),
-    "fast_scnn": (1_137_795, 1_137_795),
+    "fast_scnn": (1_138_051, 1_138_051),
     "spssnet": (1_405_891, 1_405_891),
 }
 
@@ -205,6 +212,26 @@ def test_align_corners_follows_the_papers() -> None:
     assert {name for name, x in networks.items() if x.align_corners} == {"fe_deeplab", "dsc_deeplab", "deeplabv3plus"}
 
 
+@torch.no_grad()
+def test_fast_scnn_omits_the_activation_inside_its_separable_convolution() -> None:
+    torch.manual_seed(0)
+    block = DSConv(4, 6, stride=2)
+    for parameter in block.parameters():
+        torch.nn.init.uniform_(parameter, -1, 1)
+    block.eval()
+    convolutions = [module for module in block.modules() if isinstance(module, torch.nn.Conv2d)]
+    norms = [module for module in block.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    x = pictures(1, 9, 12)[:, [0, 1, 2, 0]]
+    y = F.conv2d(x, convolutions[0].weight, stride=2, padding=1, groups=4)
+    y = F.conv2d(norms[0](y), convolutions[1].weight)
+    torch.testing.assert_close(block(x), norms[1](y).clamp(min=0))
+    for name in ("fast_scnn", "spssnet"):
+        network = build(name)
+        parts = [*network.downsample.modules(), *network.classifier.modules()]
+        assert sum(isinstance(part, DSConv) for part in parts) == 4
+        assert not any(isinstance(part, DepthwiseSeparable) for part in network.modules())
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -229,3 +256,12 @@ def test_mistakes_are_refused_in_one_line(call, words: tuple[str, ...]) -> None:
 def test_the_menu_stands_in_the_order_of_the_papers() -> None:
     papers = [config.paper for config in MODELS.values() if config.paper]
     assert all(a < b for a, b in pairwise(papers))
+
+
+@pytest.mark.parametrize("model", ["", "{", "[]", "{}", '{"name": 3}'])
+def test_a_checkpoint_whose_model_cannot_be_read_is_refused(tmp_path: Path, model: str) -> None:
+    metadata = {METADATA_KEY: Artefact(classes=Classes(names=("a", "b"))).to_text(), MODEL_KEY: model}
+    path = tmp_path / "best.safetensors"
+    save_file({"x": torch.zeros(1)}, path, metadata=metadata)
+    with pytest.raises(FeathersegError, match=r"best\.safetensors: its 'model' metadata cannot be read"):
+        load_checkpoint(path)

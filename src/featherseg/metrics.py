@@ -25,17 +25,20 @@ def confusion_matrix(
     """
     if mask.shape != target.shape:
         raise FeathersegError("mask and target", expected="the same shape", got=f"{mask.shape} and {target.shape}")
-    # One code per pixel in 16 bits, with an overflow bin for what is ignored: a single pass of bincount.
-    ignored = num_classes * num_classes
+    if mask.max(initial=0) >= num_classes:
+        raise FeathersegError("predicted labels", expected=f"0..{num_classes - 1}", got=int(mask.max()))
+    # One code per pixel in 16 bits, and a row of bins for every value a target can have: a single pass of bincount.
     codes = target.astype(np.uint16) * np.uint16(num_classes) + mask
-    codes[target == ignore_index] = ignored
-    counts = np.bincount(codes.ravel(), minlength=ignored + 1)
-    if len(counts) > ignored + 1 or (len(mask) and mask.max() >= num_classes):
-        raise FeathersegError("labels", expected=f"0..{num_classes - 1} or {ignore_index}", got="a larger one")
-    return counts[:ignored].reshape(num_classes, num_classes).astype(np.int64)
+    counts = np.bincount(codes.ravel(), minlength=256 * num_classes).reshape(256, num_classes)
+    counts[ignore_index] = 0
+    strays = np.flatnonzero(counts[num_classes:].any(axis=1))
+    if len(strays):
+        allowed = f"0..{num_classes - 1} or {ignore_index}"
+        raise FeathersegError("true labels", expected=allowed, got=num_classes + int(strays[0]))
+    return counts[:num_classes].astype(np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores:
     """What a confusion matrix says, as fractions 0..1.
 

@@ -41,7 +41,24 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
             got=", ".join(metadata) or "none",
             remedy="give best.safetensors or last.safetensors of a run",
         )
-    return weights, json.loads(metadata[MODEL_KEY]), Artefact.from_text(metadata[METADATA_KEY], source=str(path))
+    artefact = Artefact.from_text(metadata[METADATA_KEY], source=str(path))
+    return weights, model_of(metadata[MODEL_KEY], source=str(path)), artefact
+
+
+def model_of(text: str, *, source: str) -> dict[str, Any]:
+    """The model that a checkpoint's metadata names: {"name": ..., field: value}."""
+    try:
+        model = json.loads(text)
+    except json.JSONDecodeError:
+        model = None
+    if not isinstance(model, dict) or not isinstance(model.get("name"), str):
+        raise FeathersegError(
+            f"{source}: its {MODEL_KEY!r} metadata cannot be read",
+            expected='{"name": ..., field: value}',
+            got=text[:80] or "nothing",
+            remedy="the file was changed or cut off; copy it again or take another checkpoint",
+        )
+    return model
 
 
 def load_checkpoint(path: Path | str) -> tuple[SegNetwork, Artefact]:

@@ -6,7 +6,8 @@ Table 2 (bottleneck), Table 3 (feature fusion).
 What the paper leaves open: whether a convolution keeps a bias before batch norm. Only the two of the feature fusion do
 here, as in the re-implementation that most measure against: 1,138,051 parameters at 19 classes. The paper prints
 1.11 M, which no reading meets. The depth-wise convolution of the fusion is dilated by the factor of upsampling (Table
-3). The classifier's dropout is 0.1; the pyramid is PSPNet's, with bins 1, 2, 3, 6.
+3). The classifier's dropout is 0.1; the pyramid is PSPNet's, with bins 1, 2, 3, 6. As section 3 says, DSConv, the
+separable convolution of down-sampler and classifier, has no activation between its two convolutions.
 """
 
 from __future__ import annotations
@@ -18,19 +19,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featherseg.models.base import ModelConfig, SegNetwork, SegOutput, require_classes
-from featherseg.nn.blocks import ConvBNReLU, DepthwiseSeparable, InvertedResidual, resize, size_of
+from featherseg.nn.blocks import ConvBNReLU, InvertedResidual, resize, size_of
 from featherseg.nn.pooling import PyramidPooling
 
 WIDTH = 128  # channels after the global feature extractor
+
+
+class DSConv(nn.Sequential):
+    """Depth-wise 3x3, then point-wise 1x1, each with batch norm; ReLU at the end alone (section 3.2.1)."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
+            nn.BatchNorm2d(in_channels),
+            ConvBNReLU(in_channels, out_channels, 1),
+        )
 
 
 class LearningToDownsample(nn.Sequential):
     """(N,3,H,W) -> (N,64,H/8,W/8): one convolution, two separable ones, each with stride 2."""
 
     def __init__(self) -> None:
-        super().__init__(
-            ConvBNReLU(3, 32, 3, stride=2), DepthwiseSeparable(32, 48, stride=2), DepthwiseSeparable(48, 64, stride=2)
-        )
+        super().__init__(ConvBNReLU(3, 32, 3, stride=2), DSConv(32, 48, stride=2), DSConv(48, 64, stride=2))
 
 
 def bottlenecks(in_channels: int, out_channels: int, *, stride: int) -> nn.Sequential:
@@ -86,8 +96,8 @@ class FastSCNN(SegNetwork):
         self.spp = PyramidPooling(WIDTH, WIDTH // 4, WIDTH)
         self.fuse = FeatureFusion(64, WIDTH)
         self.classifier = nn.Sequential(
-            DepthwiseSeparable(WIDTH, WIDTH),
-            DepthwiseSeparable(WIDTH, WIDTH),
+            DSConv(WIDTH, WIDTH),
+            DSConv(WIDTH, WIDTH),
             nn.Dropout(0.1),
             nn.Conv2d(WIDTH, num_classes, 1),
         )

@@ -4,8 +4,8 @@ Its authors' code is not public; this is our reading, a Fast-SCNN (Poudel et al.
 by stage pooling modules (SPM) on the four deep maps:
 - SPM: 1x1 CBR to 64 channels, then chained residual pooling (RefineNet, Lin et al. 2017: twice max pooling 5x5 and a
   3x3 convolution, each added to what came before), brought to 1/8.
-- The four are added to the 64 channels of the shallow branch; two separable convolutions of 64 channels and a 1x1
-  classifier follow.
+- The four are added to the 64 channels of the shallow branch; two of Fast-SCNN's separable convolutions (DSConv),
+  64 channels wide, and a 1x1 classifier follow.
 1,405,891 parameters at 19 classes where paper 004 prints 1.42 M; its 27.281 GMac could not be met at any input size.
 """
 
@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from featherseg.models.base import ModelConfig, SegNetwork, SegOutput, require_classes
-from featherseg.models.fast_scnn import LearningToDownsample, bottlenecks
-from featherseg.nn.blocks import ConvBNReLU, DepthwiseSeparable, resize, size_of
+from featherseg.models.fast_scnn import DSConv, LearningToDownsample, bottlenecks
+from featherseg.nn.blocks import ConvBNReLU, resize, size_of
 from featherseg.nn.pooling import PyramidPooling
 
 WIDTH = 64  # channels of the shallow branch and of every stage pooling module
@@ -77,8 +77,8 @@ class SPSSNet(SegNetwork):
         self.spp = PyramidPooling(128, 32, 128)
         self.stages = nn.ModuleList(StagePooling(channels) for channels in (64, 96, 128, 128))
         self.classifier = nn.Sequential(
-            DepthwiseSeparable(WIDTH, WIDTH),
-            DepthwiseSeparable(WIDTH, WIDTH),
+            DSConv(WIDTH, WIDTH),
+            DSConv(WIDTH, WIDTH),
             nn.Dropout(0.1),
             nn.Conv2d(WIDTH, num_classes, 1),
         )
