@@ -213,7 +213,7 @@ class House:
 
 
 def facade(house: House, noise: Noise, light: float) -> Shader:
-    """Wall, windows in bays and storeys, a shop on the ground floor, a cornice; the shader of one house."""
+    """A wall of bricks with windows, a shop on the ground floor, a cornice."""
 
     def shade(z: Array, y: Array) -> Paint:
         u, top = z - house.z, house.height
@@ -221,81 +221,50 @@ def facade(house: House, noise: Noise, light: float) -> Shader:
         stains = noise(z * 0.8, y * 0.5, octaves=4) - 0.5
         bricks = (y % 0.15 < 0.022) | ((u + 0.11 * (y // 0.15 % 2)) % 0.23 < 0.018)
         colour = solid(house.wall, z) * (1 + 0.2 * grain + 0.45 * stains - 0.12 * bricks)[..., None]
-
-        floor = 3.3 if house.shop else 0.6
-        row, storey = np.divmod(y - floor, house.storey)
-        column, bay = np.divmod(u - (house.length % house.bay) / 2, house.bay)
-        opening = between(bay, 0.62, house.bay - 0.62) & between(storey, 0.75, house.storey - 0.5)
-        opening &= (y > floor) & (row < (top - 0.8 - floor) // house.storey)
-        opening &= between(u, 0.3, house.length - 0.3)
-        rim = between(bay, 0.5, house.bay - 0.5) & between(storey, 0.6, house.storey - 0.38) & (y > floor)
-        rim &= (row < (top - 0.8 - floor) // house.storey) & between(u, 0.3, house.length - 0.3)
-        colour[rim & ~opening] = np.array([196.0, 190.0, 178.0])
-        sill = rim & between(storey, 0.6, 0.68)
-        colour[sill] = np.array([150.0, 144.0, 132.0])
-        curtains = noise.cell(column + 5, row + house.z)
-        mirrored = noise(z * 0.7 + 9, y * 1.1, octaves=3)
-        glass = solid((46, 54, 62), z) * (0.45 + 1.1 * curtains * mirrored + 0.5 * storey / house.storey)[..., None]
-        bars = (abs(bay - house.bay / 2) < 0.035) | (abs(storey - house.storey / 2) < 0.04)
-        frame = (abs(bay - house.bay / 2) > house.bay / 2 - 0.7) | bars
-        glass[frame] = (215, 212, 205)
-        colour[opening] = glass[opening]
-
+        paint_windows(colour, house, z, y, noise)
         if house.shop:
-            pane, place = np.divmod(u, 2.3)
-            goods = noise(z * 2.2, y * 1.8, octaves=4) * np.clip(1.6 - 0.5 * y, 0.2, 1.2)
-            lit = 0.35 + 0.65 * noise.cell(pane, pane * 3 + house.z)
-            front = solid((52, 56, 60), z) + 170 * (lit * goods)[..., None] * np.array([1.0, 0.93, 0.8])
-            front[(place < 0.12) | between(y, 2.2, 2.3)] = 0.9 * np.array(house.shop)
-            front[y < 0.55] = 0.8 * np.array(house.wall)
-            colour[y < 2.75] = front[y < 2.75]
-            fascia = between(y, 2.75, 3.3)
-            colour[fascia] = house.shop
-            letters = fascia & between(y, 2.88, 3.14) & between(u, 1.2, house.length - 1.2)
-            letters &= noise.cell(u / 0.12, y / 0.13) > 0.45
-            colour[letters] = (228, 222, 204)
+            paint_shop(colour, house, z, y, noise)
         cornice = between(y, top - 0.45, top)
         colour[cornice] = 0.5 * colour[cornice] + 0.5 * np.array([188.0, 180.0, 166.0])
         colour[between(y, top - 0.55, top - 0.45)] *= 0.55
         colour *= (1 - 0.3 * np.clip(1 - y / 0.8, 0, 1))[..., None]
-        edge = (u < 0.08) | (u > house.length - 0.08)
-        colour[edge] *= 0.7
+        colour[(u < 0.08) | (u > house.length - 0.08)] *= 0.7
         return Paint(colour * light, between(y, 0.0, top))
 
     return shade
 
 
-def paint_houses(canvas: Canvas, noise: Noise, rng: np.random.Generator) -> None:
-    """Both rows of houses to the end of the street: the façade, the end wall that looks over a lower neighbour."""
-    walls = ((158, 112, 88), (196, 178, 142), (176, 160, 132), (140, 96, 78), (206, 200, 188), (166, 132, 104))
-    shops = ((52, 74, 110), (140, 44, 40), (46, 84, 62), (150, 138, 112))
-    for side, light in ((-1, 0.62), (1, 1.0)):
-        z = 2.0
-        while z < END:
-            length = float(rng.uniform(7, 13))
-            house = House(
-                z,
-                length,
-                height=float(rng.uniform(6.8, 10.8)),
-                wall=walls[rng.integers(len(walls))],
-                shop=shops[rng.integers(len(shops))] if rng.random() < 0.5 else None,
-            )
-            x = side * WALL_SIDE
-            canvas.along(x, (z, z + length), (0, house.height), BUILDING, facade(house, noise, light))
-            canvas.facing(
-                z, (min(x, 2 * x), max(x, 2 * x)), (0, house.height), BUILDING, plaster(house, noise, 0.75 * light)
-            )
-            chimney = (side * (WALL_SIDE + 0.6), side * (WALL_SIDE + 1.8))
-            canvas.facing(
-                z + 0.8,
-                (min(chimney), max(chimney)),
-                (house.height - 0.5, house.height + 1.3),
-                BUILDING,
-                plaster(house, noise, 0.6 * light),
-            )
-            z += length
-    last = House(END, 0, 7.0, walls[2], None)
-    canvas.facing(END, (-14, 16), (0, last.height), BUILDING, plaster(last, noise, 0.8))
+def paint_windows(colour: Array, house: House, z: Array, y: Array, noise: Noise) -> None:
+    """Windows in bays and storeys: a stone rim, a white frame with bars, glass that mirrors or shows a curtain."""
+    u, floor = z - house.z, 3.3 if house.shop else 0.6
+    row, storey = np.divmod(y - floor, house.storey)
+    column, bay = np.divmod(u - (house.length % house.bay) / 2, house.bay)
+    there = (y > floor) & (row < (house.height - 0.8 - floor) // house.storey) & between(u, 0.3, house.length - 0.3)
+    rim = there & between(bay, 0.5, house.bay - 0.5) & between(storey, 0.6, house.storey - 0.38)
+    opening = there & between(bay, 0.62, house.bay - 0.62) & between(storey, 0.75, house.storey - 0.5)
+    colour[rim] = (196, 190, 178)
+    colour[rim & between(storey, 0.6, 0.68)] = (150, 144, 132)
+    curtains = noise.cell(column + 5, row + house.z)
+    mirrored = noise(z * 0.7 + 9, y * 1.1, octaves=3)
+    glass = solid((46, 54, 62), z) * (0.45 + 1.1 * curtains * mirrored + 0.5 * storey / house.storey)[..., None]
+    bars = (abs(bay - house.bay / 2) < 0.035) | (abs(storey - house.storey / 2) < 0.04)
+    glass[bars | (abs(bay - house.bay / 2) > house.bay / 2 - 0.7)] = (215, 212, 205)
+    colour[opening] = glass[opening]
+
+
+def paint_shop(colour: Array, house: House, z: Array, y: Array, noise: Noise) -> None:
+    """A shop front: panes with something behind them, and a fascia with something like letters."""
+    u, shop = z - house.z, np.array(house.shop)
+    pane, place = np.divmod(u, 2.3)
+    goods = noise(z * 2.2, y * 1.8, octaves=4) * np.clip(1.6 - 0.5 * y, 0.2, 1.2)
+    lit = 0.35 + 0.65 * noise.cell(pane, pane * 3 + house.z)
+    front = solid((52, 56, 60), z) + 170 * (lit * goods)[..., None] * np.array([1.0, 0.93, 0.8])
+    front[(place < 0.12) | between(y, 2.2, 2.3)] = 0.9 * shop
+    front[y < 0.55] = 0.8 * np.array(house.wall)
+    front[y > 2.75] = shop
+    letters = between(y, 2.88, 3.14) & between(u, 1.2, house.length - 1.2) & (noise.cell(u / 0.12, y / 0.13) > 0.45)
+    front[letters] = (228, 222, 204)
+    colour[y < 3.3] = front[y < 3.3]
 
 
 def plaster(house: House, noise: Noise, light: float) -> Shader:
@@ -306,6 +275,36 @@ def plaster(house: House, noise: Noise, light: float) -> Shader:
         return Paint(solid(house.wall, x) * light * (1 + 0.5 * grain)[..., None], np.full(x.shape, True))
 
     return shade
+
+
+def paint_houses(canvas: Canvas, noise: Noise, rng: np.random.Generator) -> None:
+    """Both rows of houses to the end of the street, and one that closes it."""
+    walls = ((158, 112, 88), (196, 178, 142), (176, 160, 132), (140, 96, 78), (206, 200, 188), (166, 132, 104))
+    shops = ((52, 74, 110), (140, 44, 40), (46, 84, 62), (150, 138, 112))
+    for side, light in ((-1, 0.62), (1, 1.0)):
+        z = 2.0
+        while z < END:
+            length, height = rng.uniform(7, 13), rng.uniform(6.8, 10.8)
+            wall = walls[rng.integers(len(walls))]
+            shop = shops[rng.integers(len(shops))] if rng.random() < 0.5 else None
+            paint_house(canvas, House(z, length, height, wall, shop), noise, side=side, light=light)
+            z += length
+    last = House(END, 0, 7.0, walls[2], None)
+    canvas.facing(END, (-14, 16), (0, last.height), BUILDING, plaster(last, noise, 0.8))
+
+
+def paint_house(canvas: Canvas, house: House, noise: Noise, *, side: int, light: float) -> None:
+    """The façade, the end wall that looks over a lower neighbour, a chimney."""
+    wall, top = side * WALL_SIDE, house.height
+    canvas.along(wall, (house.z, house.z + house.length), (0, top), BUILDING, facade(house, noise, light))
+    canvas.facing(house.z, ordered(wall, 2 * wall), (0, top), BUILDING, plaster(house, noise, 0.75 * light))
+    chimney, rise = ordered(wall + 0.6 * side, wall + 1.8 * side), (top - 0.5, top + 1.3)
+    canvas.facing(house.z + 0.8, chimney, rise, BUILDING, plaster(house, noise, 0.6 * light))
+
+
+def ordered(a: float, b: float) -> tuple[float, float]:
+    """The smaller one first."""
+    return min(a, b), max(a, b)
 
 
 def tree(x: float, height: float, width: float, noise: Noise, seed: float) -> Shader:
