@@ -9,14 +9,8 @@ import pytest
 import torch
 
 from featherseg.models import SegNetwork, create_model
-from featherseg.models.costs import (
-    cost_ptflops_gmac,
-    cost_thop_gflops,
-    count_macs,
-    count_operations,
-    count_parameters,
-    figures,
-)
+from featherseg.models.costs import count_macs, count_operations, count_parameters, figures
+from featherseg.recipes.tables.conventions import PTFLOPS, THOP
 
 
 def build(name: str, *, num_classes: int = 21, **fields: object) -> SegNetwork:
@@ -73,15 +67,15 @@ def test_paper_002_by_our_design() -> None:
 def test_paper_003_tables_2_and_3(attention: str, context: str, params: int, gflops: float) -> None:
     network = build("dsc_deeplab", attention=attention, context=context)
     assert count_parameters(network) == params
-    assert round(cost_thop_gflops(network, (512, 512)), 3) == gflops
+    assert round(THOP.of(count_operations(network, (512, 512))), 3) == gflops
 
 
 def test_paper_003_base_model() -> None:
     network = build("deeplabv3plus")
     assert count_parameters(network) == 5_818_149
     assert count_macs(network, (512, 512)) == 26_310_950_912
-    assert round(cost_thop_gflops(network, (512, 512)), 3) == 53.026
-    assert round(cost_thop_gflops(build("fe_deeplab"), (512, 512)), 2) == 58.09
+    assert round(THOP.of(count_operations(network, (512, 512))), 3) == 53.026
+    assert round(THOP.of(count_operations(build("fe_deeplab"), (512, 512))), 2) == 58.09
 
 
 @pytest.mark.parametrize(
@@ -97,7 +91,7 @@ def test_paper_003_base_model() -> None:
 def test_paper_004_tables_1_and_2(fusion: str, params: int, gmac: float) -> None:
     network = build("affnet", num_classes=19, fusion=fusion)
     assert count_parameters(network) == params
-    assert round(cost_ptflops_gmac(network, (512, 1024)), 3) == gmac
+    assert round(PTFLOPS.of(count_operations(network, (512, 1024))), 3) == gmac
 
 
 def test_paper_004_with_the_plan_as_its_text_has_it() -> None:

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from statistics import mean
 
 import pytest
 import torch
 
 from featherseg.models import MODELS, model_config
-from featherseg.recipes.tables import PAPERS, RUN_FIELDS, TABLES, figure, find_table
+from featherseg.models.costs import Operations, count_operations
+from featherseg.recipes.tables import PAPERS, RUN_FIELDS, TABLES, counts, figure, find_table
+from featherseg.recipes.tables.conventions import MACS, PTFLOPS, THOP
 from featherseg.recipes.tables.counts import count_row
 from featherseg.runtime.errors import FeathersegError
 
@@ -247,3 +250,24 @@ def test_find_table():
 def test_the_tables_need_no_torch():
     code = "import sys, featherseg.recipes.tables; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_row_is_traced_once(monkeypatch):
+    traced = []
+
+    def trace(network, size):
+        traced.append(size)
+        return count_operations(network, size)
+
+    monkeypatch.setattr(counts, "count_operations", trace)
+    table, row = row_of("004-II", "AFFM")
+    counted = count_row(replace(table, size=(64, 96)), row)
+    assert traced == [(64, 96)]
+    assert counted.cost > counted.macs / 1e9
+
+
+@pytest.mark.parametrize(("cost", "value"), [(MACS, 1.0), (THOP, 2 * (1 + 8 + 3)), (PTFLOPS, 1 + 4 + 5)])
+def test_conventions_by_hand(cost, value):
+    billion = 10**9
+    count = Operations(macs=billion, norm_elements=2 * billion, relu_elements=5 * billion, gate_pooling=3 * billion)
+    assert cost.of(count) == value

@@ -1,15 +1,14 @@
 """The tables of the papers: the paper's figures beside our own counts.
 
-featherseg ablate --list names every table; featherseg ablate TABLE builds each row's network and prints its parameters,
-its multiply-accumulates (MACs), its cost in the paper's own convention and its size, then what the paper prints, then
-how each row is built and where the paper errs. Nothing is trained or downloaded.
+With a table's name, each row's network is built and its parameters are printed, its multiply-accumulates (MACs), its
+cost in the paper's own convention and its size, then what the paper prints, then how each row is built and where the
+paper errs. Nothing is trained or downloaded.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +18,6 @@ from featherseg.runtime.errors import FeathersegError
 if TYPE_CHECKING:
     from featherseg.recipes.tables.counts import Counts
 
-# unit and convention of `Table.cost`: how the papers count computation
-COSTS = {
-    "macs": ("GFLOPs", "multiply-accumulates, each counted once"),
-    "thop": ("GFLOPs", "2 x thop"),
-    "ptflops": ("GMac", "ptflops: convolution MACs + 2 per batch-norm element + 1 per ReLU element"),
-}
-# convention of `Table.mbytes`: how the papers count megabytes
-MBYTES = {
-    "weights": "10^6 bytes of parameters, 4 bytes each",
-    "file": "2^20 bytes of the file that PyTorch up to 1.5 writes",
-}
 WIDE = 10  # a table with more figures than this prints a row as a column
 WIDTH = 110  # of the running text under a table
 
@@ -62,21 +50,15 @@ def run(args: argparse.Namespace) -> int:
     if args.list and args.table:
         raise FeathersegError("ablate", expected="TABLE or --list", got="both", remedy="leave one out")
     if args.list:
-        show(json_text(listed()) if args.json else list_text())
+        print(json_text(listed()) if args.json else list_text())
         return 0
     if not args.table:
         raise FeathersegError("ablate", expected="TABLE or --list", got="neither", remedy="featherseg ablate --list")
     table = find_table(args.table)
     counted = count(table)
     rows = [described(table, row, counts) for row, counts in zip(table.rows, counted, strict=True)]
-    show(json_text(rows) if args.json else table_text(table, counted))
+    print(json_text(rows) if args.json else table_text(table, counted))
     return 0
-
-
-def show(text: str) -> None:
-    """Print to stdout; a sign that its encoding lacks becomes a question mark."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))
 
 
 def json_text(data: object) -> str:
@@ -120,8 +102,7 @@ def count(table: Table) -> list[Counts | None]:
 
 def described(table: Table, row: Row, counts: Counts | None) -> dict[str, Any]:
     """A row as data; `fields` holds the network's fields, then those of the run that the paper names."""
-    unit, convention = COSTS[table.cost]
-    cost = {"value": round(counts.cost, 6), "unit": unit, "convention": convention} if counts else None
+    cost = {"unit": table.cost.unit, "convention": table.cost.text}
     return {
         "row": row.name,
         "model": row.model,
@@ -130,9 +111,9 @@ def described(table: Table, row: Row, counts: Counts | None) -> dict[str, Any]:
         "size": list(table.size_of(row)),
         "params": counts.params if counts else None,
         "macs": counts.macs if counts else None,
-        "cost": cost,
+        "cost": {"value": round(counts.cost, 6), **cost} if counts else None,
         "mbytes": round(counts.mbytes, 3) if counts else None,
-        "mbytes_convention": MBYTES[table.mbytes],
+        "mbytes_convention": table.mbytes.text,
         "theirs": table.theirs(row),
         "note": row.note,
     }
@@ -142,10 +123,10 @@ def table_text(table: Table, counted: list[Counts | None]) -> str:
     """A table as text: what it is, its figures, how its rows are built, notes."""
     sizes = {table.size_of(row) for row in table.rows}
     size = "{}x{}".format(*sizes.pop()) if len(sizes) == 1 else "the size of the row"
-    unit, convention = COSTS[table.cost]
+    cost, mbytes = table.cost, table.mbytes
     head = [f"{table.name}: {table.title}", f"paper {table.paper}: {PAPERS[table.paper]}"]
     if any(counted):
-        head += [f"ours: {table.num_classes} classes at {size}; {unit} are {convention}; MB are {MBYTES[table.mbytes]}"]
+        head += [f"ours: {table.num_classes} classes at {size}; {cost.unit} are {cost.text}; MB are {mbytes.text}"]
     built = [f"{row.name}: {recipe}" for row in table.rows if (recipe := built_as(row))]
     notes = [*table.notes, *(f"{row.name}: {row.note}" for row in table.rows if row.note)]
     blocks = ["\n".join(head), aligned(*figures(table, counted)), listing("rows", built), listing("notes", notes)]
@@ -163,7 +144,7 @@ def built_as(row: Row) -> str:
 
 def figures(table: Table, counted: list[Counts | None]) -> tuple[list[list[str]], list[list[str]]]:
     """Our block and the paper's, each with its headings first; a wide table has its rows as columns."""
-    ours = [["row", "params", "MACs (G)", COSTS[table.cost][0], "MB"]]
+    ours = [["row", "params", "MACs (G)", table.cost.unit, "MB"]]
     for row, counts in zip(table.rows, counted, strict=True):
         ours.append([row.name, *cells(counts)])
     if not any(counted):

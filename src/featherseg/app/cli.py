@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from featherseg.runtime.errors import FeathersegError, nearest
@@ -24,6 +26,12 @@ VERBS = {
 }
 
 
+EXTRAS = {  # package -> what brings it; the base install has neither
+    **dict.fromkeys(("torch", "torchvision", "timm", "safetensors", "yaml", "rich", "matplotlib"), "train"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+}
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with a mistake answered by one line instead of the usage text."""
 
@@ -31,6 +39,10 @@ class Parser(argparse.ArgumentParser):
         """Print one line to stderr and exit with 2."""
         print(f"{self.prog}: {message}; try {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """The arguments, with options anywhere among the others; after ``--`` nothing is an option."""
+        return self.parse_args(words) if "--" in words else self.parse_intermixed_args(words)
 
 
 def overview() -> str:
@@ -61,28 +73,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = nearest(verb, VERBS) or f"the verbs are {', '.join(VERBS)}"
         print(f"featherseg: there is no verb {verb!r}: {hint}", file=sys.stderr)
         return 2
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a sign that the encoding lacks becomes a question mark
+    try:
+        try:
+            return run_verb(verb, words[1:])
+        finally:
+            print(end="", flush=True)
+    except BrokenPipeError:  # the reader, as head, has seen enough; what is still to be flushed goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(f"featherseg {verb}: interrupted", file=sys.stderr)
+        return 130
+    except (FeathersegError, ModuleNotFoundError, OSError) as error:
+        print(f"featherseg {verb}: {explained(error)}", file=sys.stderr)
+        return 2
+
+
+def run_verb(verb: str, words: Sequence[str]) -> int:
+    """Import the verb's module, read its arguments, run it; returns the exit code."""
+    parser, run = open_verb(verb)
+    return run(parser.parse(words))
+
+
+def open_verb(verb: str) -> tuple[Parser, Callable[[argparse.Namespace], int]]:
+    """The parser and the function of a verb."""
     module = importlib.import_module(f"featherseg.app.{verb}")
     parser = Parser(
         prog=f"featherseg {verb}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     module.arguments(parser)
-    try:
-        return int(module.run(parser.parse_args(words[1:])))
-    except FeathersegError as error:
-        print(f"featherseg {verb}: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        extra = (
-            "train" if (error.name or "").split(".")[0] in ("torch", "torchvision", "timm", "safetensors") else "all"
-        )
-        print(
-            f"featherseg {verb}: the package {error.name!r} is not installed: pip install 'featherseg[{extra}]'",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
-        print(f"featherseg {verb}: interrupted", file=sys.stderr)
-        return 130
+    return parser, module.run
+
+
+def explained(error: Exception) -> str:
+    """What went wrong, in one line."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in EXTRAS:
+        return f"the package {package!r} is not installed: pip install 'featherseg[{EXTRAS[package]}]'"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 if __name__ == "__main__":

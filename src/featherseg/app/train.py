@@ -20,6 +20,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from featherseg.app.arguments import add_device
 from featherseg.recipes import RECIPES
 from featherseg.runtime.errors import refuse_unknown
 from featherseg.training import Run, train, with_overrides
@@ -32,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe, as epochs=20")
     parser.add_argument("--show", action="store_true", help="print the run as JSON and train nothing")
     parser.add_argument("--json", action="store_true", help="print what came of it as one JSON object")
-    parser.add_argument("--device", default=None, help="auto, cpu, cuda or mps; the same as device=...")
+    add_device(parser, "where it trains; the same as device=...", default=None)
     parser.epilog = recipes_text()
 
 

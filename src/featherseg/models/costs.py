@@ -1,8 +1,8 @@
-"""What a network costs: parameters, multiply-accumulates, and the figures that the papers print.
+"""What a network costs: parameters and multiply-accumulates.
 
 `count_macs` counts the multiplications with an accumulation of convolutions, linear layers and matrix products, nothing
-else. The papers' own figures add terms: paper 003 prints what thop gives, paper 004 what ptflops gives. Both are
-computed here from the same count of operations, on the meta device: nothing is calculated, no memory is taken.
+else. The papers' own figures add terms to it, which `count_operations` counts beside it; how they add up stands in
+`featherseg.recipes.tables.conventions`. All is counted on the meta device: nothing is calculated, no memory is taken.
 """
 
 from __future__ import annotations
@@ -53,18 +53,6 @@ def count_parameters(network: nn.Module) -> int:
 def count_macs(network: SegNetwork, size: tuple[int, int]) -> int:
     """Multiply-accumulates of one picture of size (H, W), up to the classifier, without what `deployed` drops."""
     return count_operations(network, size).macs
-
-
-def cost_thop_gflops(network: SegNetwork, size: tuple[int, int]) -> float:
-    """Paper 003's "GFLOPs": twice what thop counts, which is MACs, 4 per batch-norm element, and pooling modules."""
-    count = count_operations(network, size)
-    return 2 * (count.macs + 4 * count.norm_elements + count.gate_pooling) / 1e9
-
-
-def cost_ptflops_gmac(network: SegNetwork, size: tuple[int, int]) -> float:
-    """Paper 004's "GMac": what ptflops counts, MACs, 2 per batch-norm element and 1 per ReLU element."""
-    count = count_operations(network, size)
-    return (count.macs + 2 * count.norm_elements + count.relu_elements) / 1e9
 
 
 def count_operations(network: SegNetwork, size: tuple[int, int]) -> Operations:

@@ -5,14 +5,14 @@ A network is built on the meta device, which holds shapes and no numbers, so a c
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from functools import cache
 
 import torch
 
 from featherseg.models import SegNetwork, model_config
-from featherseg.models.costs import cost_ptflops_gmac, cost_thop_gflops, count_macs, count_parameters
+from featherseg.models.costs import count_operations, count_parameters
+from featherseg.recipes.tables.conventions import Cost, Megabytes
 from featherseg.recipes.tables.row import Row, Size, Table, Value
 
 
@@ -23,8 +23,8 @@ class Counts:
     Attributes:
         params: parameters of the network as it is trained, auxiliary heads included.
         macs: multiply-accumulates of its convolutions and linear layers on one picture.
-        cost: the computation as the paper counts it, in `COSTS[table.cost]`.
-        mbytes: the size as the paper counts it, in `MBYTES[table.mbytes]`.
+        cost: the computation as the paper counts it, by `table.cost`.
+        mbytes: the size as the paper counts it, by `table.mbytes`.
     """
 
     params: int
@@ -42,29 +42,19 @@ def count_row(table: Table, row: Row) -> Counts | None:
 
 @cache
 def _count(
-    model: str, fields: tuple[tuple[str, Value], ...], num_classes: int, size: Size, cost: str, mbytes: str
+    model: str, fields: tuple[tuple[str, Value], ...], num_classes: int, size: Size, cost: Cost, mbytes: Megabytes
 ) -> Counts:
     network = _network(model, fields, num_classes)
-    macs = count_macs(network, size)
-    costs = {
-        "macs": lambda: macs / 1e9,
-        "thop": lambda: cost_thop_gflops(network, size),
-        "ptflops": lambda: cost_ptflops_gmac(network, size),
-    }
-    params = count_parameters(network)
-    megabytes = {"weights": lambda: params * 4 / 1e6, "file": lambda: file_bytes(network) / 2**20}
-    return Counts(params=params, macs=macs, cost=costs[cost](), mbytes=megabytes[mbytes]())
+    operations = count_operations(network, size)
+    return Counts(
+        params=count_parameters(network),
+        macs=operations.macs,
+        cost=cost.of(operations),
+        mbytes=mbytes.of(network),
+    )
 
 
 @cache
 def _network(model: str, fields: tuple[tuple[str, Value], ...], num_classes: int) -> SegNetwork:
     with torch.device("meta"):
         return model_config(model, **dict(fields)).build(num_classes)
-
-
-def file_bytes(network: SegNetwork) -> int:
-    """Size of the network's state as PyTorch up to 1.5 writes it (before the zip container)."""
-    state = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in network.state_dict().items()}
-    file = io.BytesIO()
-    torch.save(state, file, _use_new_zipfile_serialization=False)
-    return file.tell()

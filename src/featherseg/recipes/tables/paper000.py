@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from featherseg.recipes.tables.conventions import MACS, WEIGHTS
 from featherseg.recipes.tables.row import Row, Table
 
-_table = partial(Table, paper="000", num_classes=21, size=(512, 512), cost="macs", mbytes="weights")
+_table = partial(Table, paper="000", num_classes=21, size=(512, 512), cost=MACS, mbytes=WEIGHTS)
 
 RUN = {"loss": "ce", "schedule": "poly"}
 FULL = {"backbone": "mobilenetv2", "context": "caspp", "cbam": "concat", "decoder": "dnp"}

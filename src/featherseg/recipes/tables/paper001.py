@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from featherseg.recipes.tables.conventions import FILE, THOP
 from featherseg.recipes.tables.row import Row, Table
 
-_table = partial(Table, paper="001", num_classes=21, size=(512, 512), cost="thop", mbytes="file")
+_table = partial(Table, paper="001", num_classes=21, size=(512, 512), cost=THOP, mbytes=FILE)
 
 BASELINE = {"enhancement": "none"}
 FULL = {"enhancement": "fe"}

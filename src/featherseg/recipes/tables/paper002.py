@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from featherseg.recipes.tables.conventions import MACS
 from featherseg.recipes.tables.row import Row, Table
 
 
@@ -32,7 +33,7 @@ HOUSE = Table(
     ),
     num_classes=19,
     size=(512, 1024),
-    cost="macs",
+    cost=MACS,
     in_paper=False,
     notes=(
         "Not in the paper: only its abstract was found, without tables or any size of the network. The design is "

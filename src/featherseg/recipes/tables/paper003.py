@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from featherseg.recipes.tables.conventions import THOP
 from featherseg.recipes.tables.row import Row, Table
 
-_table = partial(Table, paper="003", num_classes=21, size=(512, 512), cost="thop")
+_table = partial(Table, paper="003", num_classes=21, size=(512, 512), cost=THOP)
 
 
 def row(

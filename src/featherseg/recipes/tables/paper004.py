@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from featherseg.recipes.tables.conventions import PTFLOPS
 from featherseg.recipes.tables.row import Row, Size, Table
 
-_table = partial(Table, paper="004", num_classes=19, size=(512, 1024), cost="ptflops")
+_table = partial(Table, paper="004", num_classes=19, size=(512, 1024), cost=PTFLOPS)
 
 MAC_NOTE = (
     '"Mac" is multiply-accumulates, not the memory access cost that the text calls it. AFFNet\'s figure fits 512x1024, '

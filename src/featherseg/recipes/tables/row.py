@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+
+from featherseg.recipes.tables.conventions import WEIGHTS, Cost, Megabytes
 
 Value = str | int | float | bool | None
 Size = tuple[int, int]  # (height, width)
@@ -55,10 +56,8 @@ class Table:
         rows: in the paper's order.
         num_classes: classes that our networks are counted with.
         size: (height, width) that they are counted at.
-        cost: how the paper counts computation: "macs" (each multiply-accumulate once), "thop" (2 x thop),
-            "ptflops" (its "GMac").
-        mbytes: how the paper counts megabytes: "weights" (4 bytes a parameter, 10^6 a megabyte) or "file" (the file
-            that PyTorch up to 1.5 writes, 2^20 a megabyte).
+        cost: how the paper counts computation.
+        mbytes: how the paper counts megabytes.
         in_paper: False for a table of the house.
         notes: errata, and how to read it.
     """
@@ -70,8 +69,8 @@ class Table:
     rows: tuple[Row, ...]
     num_classes: int
     size: Size
-    cost: Literal["macs", "thop", "ptflops"]
-    mbytes: Literal["weights", "file"] = "weights"
+    cost: Cost
+    mbytes: Megabytes = WEIGHTS
     in_paper: bool = True
     notes: tuple[str, ...] = ()
 
