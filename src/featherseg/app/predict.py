@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -27,22 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featherseg.app.arguments import add_backend, add_device, add_size, require_folder
 from featherseg.app.progress import progress
 from featherseg.hub import load
-from featherseg.runtime.engines import BACKENDS, DEVICES
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.pixels import write_atomically
+from featherseg.runtime.pixels import PICTURE_SUFFIXES, write_atomically
 from featherseg.runtime.predictor import Prediction, Predictor, Size
 
-# fmt: off
-PICTURES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm",
-    ".pnm", ".jp2", ".avif", ".tga",
-)
-"""The files taken from a folder; a file named on the command line may end as it likes."""
-
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv")
-# fmt: on
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,29 +45,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|PATH",
         help="a name (see: featherseg models), an .onnx file, a run directory or a checkpoint (default: %(default)s)",
     )
-    parser.add_argument(
-        "--size",
-        type=parse_size,
-        metavar="own|HxW",
-        help="the size at which the network sees a picture, as 720x960, or own for the picture's own (default: the one "
-        "that its score was measured with). The mask has the picture's size in any case",
-    )
+    add_size(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="where to write (default: ./predictions)"
     )
-    parser.add_argument("--backend", default="auto", choices=("auto", *BACKENDS), help="what runs the network")
-    parser.add_argument("--device", default="auto", choices=DEVICES, help="where it runs")
+    add_backend(parser)
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-
-
-def parse_size(text: str) -> Size:
-    """``own`` or ``HxW`` -> what a Predictor takes."""
-    if text == "own":
-        return "own"
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"expected own or HEIGHTxWIDTH, as 720x960; got {text!r}")
-    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True)
@@ -110,10 +85,7 @@ def segment(job: Job, predictor: Predictor, size: Size) -> dict[str, Any]:
     """Write one picture's mask and overlay; returns what was done as JSON values."""
     prediction: Prediction = predictor(job.source, size)
     overlay = prediction.overlay()
-    try:
-        job.mask.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FeathersegError(f"{job.mask.parent}: the folder cannot be made ({error.strerror})") from error
+    job.mask.parent.mkdir(parents=True, exist_ok=True)
     prediction.save(job.mask)
     write_atomically(job.overlay, lambda file: overlay.save(file, "PNG"))
     height, width = prediction.mask.shape
@@ -147,8 +119,7 @@ def plan(sources: Sequence[Path], out: Path) -> list[Job]:
         FeathersegError: before anything is written, for a missing source, a folder without pictures, a video, and
             results that would replace a source.
     """
-    if out.exists() and not out.is_dir():
-        raise FeathersegError(f"--out {out}", expected="a folder", got="a file")
+    require_folder("--out", out)
     found: dict[Path, Path] = {}  # where a picture really lies -> how it was named first
     for source in sources:
         for path in pictures_of(source, out):
@@ -177,9 +148,10 @@ def pictures_of(source: Path, out: Path) -> list[Path]:
     for folder, inner, files in os.walk(source):
         here = Path(folder)
         inner[:] = [name for name in inner if not name.startswith(".") and not _same(here / name, out)]
-        found += [here / name for name in files if not name.startswith(".") and Path(name).suffix.lower() in PICTURES]
+        pictures = (name for name in files if Path(name).suffix.lower() in PICTURE_SUFFIXES)
+        found += [here / name for name in pictures if not name.startswith(".")]
     if not found:
-        raise FeathersegError(f"{source}: the folder holds no pictures", expected=" ".join(sorted(PICTURES)))
+        raise FeathersegError(f"{source}: the folder holds no pictures", expected=" ".join(sorted(PICTURE_SUFFIXES)))
     return sorted(found)
 
 

@@ -16,14 +16,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from featherseg.app.predict import parse_size
+from featherseg.app.arguments import add_backend, add_device, add_size, require_folder
 from featherseg.app.progress import Bar
 from featherseg.data import FORMATS, SegData, open_data
 from featherseg.evaluation import evaluate
-from featherseg.evaluation.report import scores_text, write_report
+from featherseg.evaluation.report import Worst, scores_text, write_report
 from featherseg.hub import load
 from featherseg.metrics import Scores
-from featherseg.runtime.engines import BACKENDS, DEVICES
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,23 +31,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="auto", choices=("auto", *FORMATS), help="the layout of the data")
     parser.add_argument("--root", required=True, type=Path, help="the data's folder")
     parser.add_argument("--split", default="val", help="which part of it (default: %(default)s)")
-    parser.add_argument("--size", type=parse_size, metavar="own|HxW", help="at which size the network sees a picture")
+    add_size(parser)
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="also write scores.json, report.md and pictures there"
     )
-    parser.add_argument("--backend", default="auto", choices=("auto", *BACKENDS), help="what runs the network")
-    parser.add_argument("--device", default="auto", choices=DEVICES, help="where it runs")
+    add_backend(parser)
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def run(args: argparse.Namespace) -> int:
     """Score, print, and write the report where one is asked for."""
+    if args.report is not None:
+        require_folder("--report", args.report)
     predictor = load(args.model, device=args.device, backend=args.backend)
     data = open_data(args.root, args.data, args.split)
+    worst = Worst()
     with Bar("val", len(data)) as bar:
-        scores = evaluate(predictor, data, size=args.size, progress=bar.show)
+        scores = evaluate(predictor, data, size=args.size, progress=bar.show, observe=worst)
     if args.report is not None:
-        write_report(args.report, predictor, data, scores, title=str(args.model))
+        write_report(args.report, data, scores, worst, title=str(args.model))
     print(json.dumps(described(args.model, data, scores)) if args.json else scores_text(scores, data))
     return 0
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from featherseg.data import SegData
-from featherseg.metrics import Scores, confusion_matrix
+from featherseg.data import Sample, SegData
+from featherseg.metrics import Counts, Scores, confusion_matrix
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.predictor import Predictor, Size
@@ -17,46 +20,81 @@ if TYPE_CHECKING:
     from featherseg.models import SegNetwork
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """One picture beside its truth.
+
+    Attributes:
+        sample: the picture and its true class ids.
+        mask: uint8 (H,W), the predicted ones.
+        confusion: int64 (C,C), rows truth, columns prediction.
+    """
+
+    sample: Sample
+    mask: npt.NDArray[np.uint8]
+    confusion: Counts
+
+
 def evaluate(
     model: SegNetwork | Predictor,
     data: SegData,
     *,
     size: Size = None,
     progress: Callable[[int, int], None] | None = None,
+    observe: Callable[[Judged], None] | None = None,
 ) -> Scores:
     """Predict every picture and count against its truth.
 
     Args:
-        model: a Predictor, or a network, which runs where it lies, on ImageNet-normalised pictures of their own size.
+        model: a Predictor, or a network, which runs where it lies, on ImageNet-normalised pictures of their own size,
+            in evaluation mode; afterwards it is in the mode it was in.
         data: labelled pictures; their classes must be the model's.
         size: as in `Predictor.__call__`: None for the artefact's input rule, "own", or (H, W).
         progress: called with (pictures done, pictures in all).
+        observe: called with every picture as it has been judged.
 
     Returns:
         Scores at the masks' own size; ignored pixels count nowhere. Memory is that of one picture and the C x C matrix.
     """
-    predictor = model if isinstance(model, Predictor) else predictor_of(model, data)
-    if predictor.classes.names != data.classes.names:
+    if not isinstance(model, Predictor):
+        with mode_kept(model):
+            predictor = predictor_of(model, data)
+            return evaluate(predictor, data, size=size, progress=progress, observe=observe)
+    if model.classes.names != data.classes.names:
         raise FeathersegError(
             f"{data.root}: its classes are not the model's",
-            expected=", ".join(predictor.classes.names),
+            expected=", ".join(model.classes.names),
             got=", ".join(data.classes.names),
         )
     count = len(data.classes)
     confusion = np.zeros((count, count), np.int64)
     for index in range(len(data)):
         sample = data.read(index)
-        mask = predictor(sample.image, size=size).mask
-        confusion += confusion_matrix(mask, sample.mask, count, ignore_index=data.classes.ignore_index)
+        mask = model(sample.image, size=size).mask
+        counts = confusion_matrix(mask, sample.mask, count, ignore_index=data.classes.ignore_index)
+        confusion += counts
+        if observe is not None:
+            observe(Judged(sample=sample, mask=mask, confusion=counts))
         if progress is not None:
             progress(index + 1, len(data))
     return Scores(confusion, data.classes)
 
 
+@contextmanager
+def mode_kept(network: SegNetwork) -> Iterator[None]:
+    """Put every module of the network back into training or evaluation mode, as it was before."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def predictor_of(network: SegNetwork, data: SegData) -> Predictor:
-    """A Predictor over a bare network, on the device it lies on; the network's mode is put back after use."""
+    """A Predictor over a bare network, on the device it lies on; the network is left in evaluation mode."""
     from featherseg.models.engine import TorchEngine
 
     artefact = Artefact(classes=data.classes, align_corners=network.align_corners, stride=network.stride)
-    device = next(network.parameters()).device.type
+    device = next(network.parameters()).device
     return Predictor(TorchEngine(network, artefact, device=device), artefact)

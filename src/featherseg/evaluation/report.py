@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from featherseg.data import SegData
-from featherseg.metrics import Scores, confusion_matrix
+from featherseg.evaluation.evaluate import Judged
+from featherseg.metrics import Scores
+from featherseg.runtime.classes import Classes
 from featherseg.runtime.pixels import colourise, overlay, write_atomically
-from featherseg.runtime.predictor import Predictor
 
 WORST = 5
 
@@ -45,27 +46,37 @@ def scores_text(scores: Scores, data: SegData) -> str:
     return "\n".join(lines)
 
 
-def write_report(folder: Path, predictor: Predictor, data: SegData, scores: Scores, *, title: str) -> None:
+class Worst:
+    """Keeps the pictures that go worst; handed to `evaluate` as `observe`.
+
+    Attributes:
+        pictures: (pixel accuracy, the picture), the worst first; a picture without a labelled pixel has no accuracy.
+    """
+
+    def __init__(self, count: int = WORST) -> None:
+        self.count = count
+        self.pictures: list[tuple[float, Judged]] = []
+
+    def __call__(self, judged: Judged) -> None:
+        """Keep the picture while it is among the worst."""
+        labelled = judged.confusion.sum()
+        if labelled:
+            accuracy = float(np.trace(judged.confusion) / labelled)
+            self.pictures = sorted([*self.pictures, (accuracy, judged)], key=lambda item: item[0])[: self.count]
+
+
+def write_report(folder: Path, data: SegData, scores: Scores, worst: Worst, *, title: str) -> None:
     """Write scores.json, report.md and worst-N.png (photo | truth | prediction), each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps({**scores.to_json(), "confusion": scores.confusion.tolist()}, indent=2)
     write_atomically(folder / "scores.json", lambda file: file.write(content.encode()))
     lines = [f"# {title}", "", "```", scores_text(scores, data), "```", "", "## The pictures that went worst", ""]
-    for place, (index, share) in enumerate(worst_pictures(predictor, data), start=1):
-        sample = data.read(index)
-        mask = predictor(sample.image).mask
-        panel = np.hstack(
-            [
-                sample.image,
-                colourise(sample.mask, data.classes),
-                np.asarray(overlay(sample.image, mask, data.classes)),
-            ]
-        )
-        picture = Image.fromarray(panel)
+    for place, (accuracy, judged) in enumerate(worst.pictures, start=1):
         path = folder / f"worst-{place}.png"
-        write_atomically(path, lambda file, picture=picture: picture.save(file, "PNG"))  # type: ignore[misc]
+        panel = panel_of(judged, data.classes)
+        write_atomically(path, lambda file, panel=panel: panel.save(file, "PNG"))  # type: ignore[misc]
         lines += [
-            f"{sample.name}: {percent(share)} % of the pixels right (photo, truth, prediction)",
+            f"{judged.sample.name}: {percent(accuracy)} % of the pixels right (photo, truth, prediction)",
             f"![]({path.name})",
             "",
         ]
@@ -73,14 +84,8 @@ def write_report(folder: Path, predictor: Predictor, data: SegData, scores: Scor
     write_atomically(folder / "report.md", lambda file: file.write(text.encode()))
 
 
-def worst_pictures(predictor: Predictor, data: SegData) -> list[tuple[int, float]]:
-    """Index and pixel accuracy of the pictures with the lowest one."""
-    shares = []
-    count = len(data.classes)
-    for index in range(len(data)):
-        sample = data.read(index)
-        mask = predictor(sample.image).mask
-        confusion = confusion_matrix(mask, sample.mask, count, ignore_index=data.classes.ignore_index)
-        if confusion.sum():
-            shares.append((index, float(np.trace(confusion) / confusion.sum())))
-    return sorted(shares, key=lambda item: item[1])[:WORST]
+def panel_of(judged: Judged, classes: Classes) -> Image.Image:
+    """Photo, truth and prediction side by side."""
+    image, target, _ = judged.sample
+    predicted = np.asarray(overlay(image, judged.mask, classes))
+    return Image.fromarray(np.hstack([image, colourise(target, classes), predicted]))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from featherseg.models.base import SegNetwork
 from featherseg.models.checkpoint import load_checkpoint
 from featherseg.runtime.artefact import Artefact, Preprocessing
+from featherseg.runtime.engines import DEVICES
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
 
 
@@ -38,10 +39,10 @@ class TorchEngine:
     Args:
         network: the network; it is put into evaluation mode.
         artefact: what the network says of itself.
-        device: where it runs.
+        device: where it runs: a name of `DEVICES`, or torch's own, as cuda:1.
     """
 
-    def __init__(self, network: SegNetwork, artefact: Artefact, *, device: str = "auto") -> None:
+    def __init__(self, network: SegNetwork, artefact: Artefact, *, device: str | torch.device = "auto") -> None:
         self.device = choose_device(device)
         self.network = network.to(self.device).eval()
         self.normalise = Normalise(artefact.preprocessing).to(self.device)
@@ -62,9 +63,11 @@ class TorchEngine:
         return np.ascontiguousarray(scores.float().cpu().numpy())
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
     """ "auto" takes CUDA, then Apple's GPU, then the CPU; a device that is not there is refused."""
-    refuse_unknown("device", name, ("auto", "cpu", "cuda", "mps"))
+    if isinstance(name, torch.device):
+        return name
+    refuse_unknown("device", name, DEVICES)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(device for device, usable in there.items() if usable))

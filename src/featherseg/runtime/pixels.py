@@ -26,6 +26,14 @@ Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.uint8]
 PictureSource: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]"
 
+# fmt: off
+PICTURE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm",
+    ".pnm", ".jp2", ".avif", ".tga",
+)
+# fmt: on
+"""The files taken from a folder, by lower-case suffix; a file that a person names may end as it likes."""
+
 GRAY: Colour = (128, 128, 128)
 IGNORED: Colour = (255, 255, 255)
 """The colour of the ignore index in coloured masks; a data set's background is black more often than white."""

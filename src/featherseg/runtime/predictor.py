@@ -95,10 +95,6 @@ class Predictor:
         mask = label_scores(scores, (height, width), align_corners=self.artefact.align_corners, frame=frame, box=box)
         return Prediction(mask=mask, scores=scores, classes=self.classes, image=picture)
 
-    def labels(self, scores: npt.NDArray[np.floating], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """Labels uint8 (H,W) from scores (C,h,w) that cover the whole picture, resized as this network's paper does."""
-        return label_scores(scores, size, align_corners=self.artefact.align_corners)
-
     def _rule(self, size: Size) -> InputRule:
         if size is None:
             return self.artefact.input_rule
