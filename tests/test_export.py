@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,19 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 import featherseg
+from featherseg.app.export import beside
+from featherseg.data.samples import Pair, SegData
 from featherseg.export import agreement, export_onnx
+from featherseg.hub import locate
 from featherseg.models import MODELS, SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule, Preprocessing
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
+from featherseg.runtime.pixels import read_mask
 
 PICTURES = [np.random.default_rng(seed).integers(0, 256, (120, 160, 3)).astype(np.uint8) for seed in range(2)]
 
@@ -108,6 +115,121 @@ def test_a_file_that_disagrees_is_not_kept_and_an_older_one_stays(
     report = export_onnx(network, artefact, path, pictures=PICTURES[:1], keep_despite=True)
     assert not report.holds
     assert featherseg.load(path).artefact.card["export"]["agrees"] is False
+
+
+@pytest.fixture
+def quick_trace(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing takes long: the same network's graph."""
+    monkeypatch.setattr("featherseg.export.onnx.trace", lambda *_: onnx.load(exported))
+
+
+@pytest.fixture
+def no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For mistakes that must be seen before the long work."""
+    monkeypatch.setattr("featherseg.export.onnx.trace", lambda *_: pytest.fail("it has traced"))
+
+
+LOCAL_CARD = {
+    "name": "mine",
+    "model": {"name": "affnet", "presence": True},
+    "data": {"format": "folder", "root": "/secret/data", "terms": "ours"},
+    "run": {
+        "model": {"name": "fe_deeplab", "pretrained": "/secret/mobilenet.safetensors"},
+        "data": {"format": "folder", "root": "/secret/data", "val": "val"},
+        "out": "/secret/runs/mine",
+        "init": "/secret/runs/first",
+        "seed": 3,
+    },
+    "scores": {"val": {"miou": 0.5, "iou": {}, "pixel_accuracy": 0.5, "class_accuracy": 0.5, "fwiou": 0.5}},
+    "started_from": {"recipe": "r", "data": {"root": "/secret/older"}, "started_from": {"run": {"out": "/secret"}}},
+}
+
+
+def test_paths_of_this_machine_stay_behind(tmp_path: Path, quick_trace: None) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    before = copy.deepcopy(LOCAL_CARD)
+    export_onnx(network, replace(artefact, card=LOCAL_CARD), tmp_path / "net.onnx", pictures=PICTURES[:1])
+    assert before == LOCAL_CARD
+    for path in tmp_path.iterdir():
+        assert b"secret" not in path.read_bytes()
+    card = featherseg.load(tmp_path / "net.onnx").artefact.card
+    assert card["data"] == {"format": "folder", "terms": "ours"}
+    assert card["run"] == {
+        "model": {"name": "fe_deeplab", "pretrained": "mobilenet.safetensors"},
+        "data": {"format": "folder", "val": "val"},
+        "seed": 3,
+    }
+    text = (tmp_path / "net.md").read_text()
+    assert "## Scores on val, of the network that it was exported from" in text  # the file itself was not scored
+
+
+def test_scores_name_the_data_that_they_were_measured_on(tmp_path: Path, quick_trace: None) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    for name, picture in zip("ab", PICTURES, strict=True):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+        Image.fromarray(picture[..., 0] // 52).save(tmp_path / f"{name}_mask.png")
+    pairs = tuple(Pair(tmp_path / f"{name}.png", tmp_path / f"{name}_mask.png") for name in "ab")
+    data = SegData(
+        name="folder", root=tmp_path, split="holdout", classes=artefact.classes, pairs=pairs, decode=read_mask
+    )
+    path = tmp_path / "net.onnx"
+    agreed = export_onnx(network, replace(artefact, card=LOCAL_CARD), path, pictures=PICTURES[:1], data=data)
+    scores = featherseg.load(path).artefact.card["scores"]
+    assert list(scores) == ["folder holdout"]
+    assert scores["folder holdout"]["pictures"] == 2
+    assert scores["folder holdout"]["miou"] == round(agreed.after.miou, 6)
+    assert "## Scores on folder holdout (2 pictures), of this file" in path.with_suffix(".md").read_text()
+
+
+@pytest.mark.usefixtures("no_trace")
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (".", {}, r"is a folder; expected a file: for instance .*net\.onnx"),
+        ("plain.bin", {}, r"plain\.bin; expected a file ending in \.onnx; got '\.bin'"),
+        ("missing/net.onnx", {}, r"missing/net\.onnx: there is no folder .*missing: make it first"),
+        ("net.onnx", {"max_drop": 1.0}, "max_drop; expected labelled pictures"),
+        ("net.onnx", {"pictures": []}, "expected at least one picture"),
+        ("foreign.onnx", {}, r"foreign\.md: would be replaced by the file's card, and is none"),
+    ],
+)
+def test_a_mistake_is_seen_before_the_trace(
+    tmp_path: Path, name: str, options: dict[str, object], message: str
+) -> None:
+    (tmp_path / "foreign.md").write_text("# foreign\n\nnotes of somebody\n")
+    network, artefact = network_and_artefact("affnet")
+    with pytest.raises(FeathersegError, match=message):
+        export_onnx(network, artefact, tmp_path / name, **{"pictures": PICTURES[:1], **options})  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["foreign.md"]
+    assert (tmp_path / "foreign.md").read_text().startswith("# foreign")
+
+
+@pytest.mark.usefixtures("no_trace")
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_a_missing_package_is_seen_before_the_trace(
+    tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, artefact = network_and_artefact("affnet")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        export_onnx(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1])
+    assert caught.value.name == package
+
+
+def test_a_card_of_ours_is_replaced(tmp_path: Path, quick_trace: None) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    for name in ("first", "second"):
+        export_onnx(network, replace(artefact, card={"name": name}), tmp_path / "net.onnx", pictures=PICTURES[:1])
+    assert (tmp_path / "net.md").read_text().splitlines()[1] == "# second"
+
+
+def test_the_file_goes_where_load_looks_for_it(tmp_path: Path) -> None:
+    run = tmp_path / "mine"
+    run.mkdir()
+    (run / "best.safetensors").touch()
+    beside(run / "best.safetensors").touch()
+    assert locate(run, "onnxruntime") == run / "mine.onnx"
+    assert beside(tmp_path / "net-camvid.safetensors") == tmp_path / "net-camvid.onnx"
 
 
 def test_an_exported_file_runs_without_torch(exported: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 from PIL import Image
 from trees import folder_tree
 
-from featherseg.app.cli import VERBS, main
+from featherseg import load
+from featherseg.app.cli import VERBS, main, open_verb
 
 QUICK = ["batch_size=2", "augment.crop_size=64x64", "workers=0", "epochs=1", "input_rule.size=own"]
 
@@ -44,9 +47,18 @@ def test_from_labelled_pictures_to_a_mask(tmp_path: Path, capsys: pytest.Capture
         "report.md", "scores.json", "worst-1.png", "worst-2.png",
     ]  # fmt: skip
 
-    code, out, _ = said(capsys, "export", str(run), "--to", "onnx", "--out", str(tmp_path / "net.onnx"), "--json")
+    code, out, _ = said(
+        capsys, "export", str(run), "--to", "onnx", "--out", str(tmp_path / "net.onnx"), "--json",
+        "--device", "cpu",
+    )  # fmt: skip
     report = json.loads(out)
     assert code == 0
+    content = (tmp_path / "net.onnx").read_bytes() + (tmp_path / "net.md").read_bytes()
+    assert str(tmp_path).encode() not in content
+    card = load(tmp_path / "net.onnx").artefact.card
+    assert card["data"]["format"] == "folder"
+    assert card["scores"]["folder val"] == {"pictures": 2, **card["scores"]["folder val"], "miou": report["miou"]}
+    assert "## Scores on folder val (2 pictures), of this file" in (tmp_path / "net.md").read_text()
     assert report["agrees"] is True
     assert report["miou"] == pytest.approx(scores["miou"], abs=1e-3)
 
@@ -72,6 +84,8 @@ def test_from_labelled_pictures_to_a_mask(tmp_path: Path, capsys: pytest.Capture
         (["val", "affnet_folder"], "--root"),
         (["export", "nothing-such", "--to", "onnx"], "nothing-such"),
         (["export", "x", "--to", "onx"], "onnx"),
+        (["export", "x", "--to", "onnx", "--device", "tpu"], "choose from"),
+        (["train", "affnet_folder", "--device", "tpu"], "choose from"),
         (["trane"], "did you mean 'train'"),
     ],
 )
@@ -87,11 +101,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_that_teaches(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_help_with_examples_that_parse(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(capsys, verb, "--help")
     assert code == 0
-    assert f"featherseg {verb}" in out
-    assert len(out) > 400
+    lines = [line.strip() for line in out.splitlines()]
+    examples = [re.split(r"\s{2,}", line)[0] for line in lines if re.match(rf"featherseg {verb}\b", line)]
+    assert examples
+    parser, _ = open_verb(verb)
+    for example in examples:
+        assert parser.parse(shlex.split(example)[2:])
 
 
 def test_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import tomllib
@@ -25,6 +26,7 @@ from featherseg.runtime import (
     resize,
     weights,
 )
+from featherseg.runtime.engines import BACKENDS, Backend
 from featherseg.runtime.predictor import prepare
 
 RULES = [
@@ -88,7 +90,6 @@ def test_the_mask_is_label_scores_of_the_scores(tmp_path: Path, align_corners: b
     prediction = predictor(picture)
     expected = label_scores(prediction.scores, (81, 111), align_corners=align_corners)
     np.testing.assert_array_equal(prediction.mask, expected)
-    np.testing.assert_array_equal(predictor.labels(prediction.scores, (81, 111)), expected)
 
 
 def test_a_letterboxed_mask_is_the_frame_s_crop(tmp_path: Path) -> None:
@@ -213,6 +214,36 @@ def test_a_run_directory_gives_its_best_checkpoint(tmp_path: Path, monkeypatch: 
     assert hub.locate("run") == Path("run/best.safetensors")
 
 
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base install: the torch backend's package is not there."""
+    monkeypatch.setitem(BACKENDS, "torch", Backend(".safetensors", "featherseg_has_no_such_package"))
+
+
+def test_a_run_directory_has_an_exported_file_too(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "best.safetensors").touch()
+    (run / "run.onnx").touch()
+    assert hub.locate(run) == run / "best.safetensors"  # the .onnx may be older
+    assert hub.locate(run, "torch") == run / "best.safetensors"
+    assert hub.locate(run, "onnxruntime") == run / "run.onnx"
+    (run / "run.onnx").unlink()
+    with pytest.raises(FeathersegError, match=r"no trained network that onnxruntime runs; expected run\.onnx"):
+        hub.locate(run, "onnxruntime")
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_a_run_directory_without_torch_gives_its_exported_file(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "best.safetensors").touch()
+    with pytest.raises(FeathersegError, match=r"best\.safetensors: needs the package .*pip install"):
+        hub.load(run)
+    write_network(run / "run.onnx")
+    assert hub.load(run).classes == CLASSES
+
+
 def test_a_weights_folder_is_a_path_too(tmp_path: Path) -> None:
     folder = tmp_path / "tiny-rgb"
     folder.mkdir()
@@ -255,18 +286,24 @@ def test_the_ground_floor_needs_no_torch(network: Path, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_public_names() -> None:
+def test_public_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"load", "train", "evaluate", "create_model", "list_models"} <= set(dir(featherseg))
     assert featherseg.load is hub.load
     assert featherseg.runtime.resize is resize
     with pytest.raises(AttributeError, match="no attribute 'segment'"):
         featherseg.segment  # type: ignore[attr-defined]  # noqa: B018
+    with monkeypatch.context() as patch:
+        patch.setattr(featherseg, "MODULES", ("runtime", "attic"))  # a floor that is drawn and not built
+        assert not hasattr(featherseg, "attic")
+        assert "attic" not in dir(featherseg)
+        assert "runtime" in dir(featherseg)
+    assert dict(inspect.getmembers(featherseg))["load"] is hub.load
     project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())
     assert featherseg.__version__ == project["project"]["version"]
 
 
 def test_a_checkpoint_and_its_run_directory_are_run_by_torch(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    TorchEngine = pytest.importorskip("featherseg.models.engine").TorchEngine
     checkpoint = pytest.importorskip("featherseg.models.checkpoint")
     network = featherseg.create_model("fast_scnn", num_classes=3)
     artefact = Artefact(classes=CLASSES, input_rule=InputRule(size=(64, 96)), stride=network.stride)
@@ -279,3 +316,8 @@ def test_a_checkpoint_and_its_run_directory_are_run_by_torch(tmp_path: Path) -> 
         assert predictor(striped(50, 70)).mask.shape == (50, 70)
     with pytest.raises(FeathersegError, match=r"backend onnxruntime runs \.onnx"):
         featherseg.load(path, backend="onnxruntime")
+    exported = write_network(path.parent / "run.onnx")
+    assert isinstance(featherseg.load(path.parent, device="cpu").engine, TorchEngine)
+    engine = featherseg.load(path.parent, backend="onnxruntime").engine
+    assert isinstance(engine, OnnxEngine)
+    assert engine.path == str(exported)

@@ -17,6 +17,7 @@ Names are imported when first used, so a device that only runs exported files ne
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ FUNCTIONS = {  # public name -> the module that has it
     "train": "featherseg.training",
     "evaluate": "featherseg.evaluation",
 }
-MODULES = (
+MODULES = (  # every floor of the house; one that is not built yet is no attribute
     "runtime",
     "nn",
     "losses",
@@ -58,10 +59,15 @@ def __getattr__(name: str) -> Any:
     """A public function or a submodule, imported on first use."""
     if name in FUNCTIONS:
         return getattr(importlib.import_module(FUNCTIONS[name]), name)
-    if name in MODULES:
+    if name in MODULES and is_built(name):
         return importlib.import_module(f"featherseg.{name}")
     raise AttributeError(f"module 'featherseg' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *MODULES})
+    return sorted({*__all__, *filter(is_built, MODULES)})
+
+
+def is_built(module: str) -> bool:
+    """Whether a submodule exists; it is not imported."""
+    return find_spec(f"featherseg.{module}") is not None

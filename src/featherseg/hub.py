@@ -21,7 +21,8 @@ def load(name_or_path: str | os.PathLike[str], device: str = "auto", backend: st
         name_or_path: a name as `affnet-camvid` (`featherseg models` lists them), an .onnx file, a run directory, or a
             .safetensors checkpoint. A bare word is first looked up among the names: write ./word for a folder.
         device: auto, cpu, cuda or mps.
-        backend: onnxruntime, openvino or torch; auto takes the first installed one that there is a file for.
+        backend: onnxruntime, openvino or torch; auto takes the first installed one that there is a file for, and of a
+            run directory the checkpoint where torch is installed.
 
     Raises:
         FeathersegError: for an unknown name, a missing or damaged file, and a backend that cannot run it.
@@ -55,16 +56,22 @@ def locate(name_or_path: str | os.PathLike[str], backend: str = "auto") -> Path:
 
 
 def _in_folder(folder: Path, backend: str) -> Path:
-    """The checkpoint of a run directory, or the file of a weights folder."""
-    runs = [folder / name for name in CHECKPOINTS]
-    own = [folder / f"{folder.resolve().name}{suffix}" for suffix in _suffixes(backend)]
-    for path in (*runs, *own):
-        if path.is_file():
-            return path
+    """The file to run of a run directory or a weights folder.
+
+    A run directory's checkpoint goes before its exported file, which may be older: training goes on, an export stays.
+    The exported file is for those who have no torch, and for those who ask for its backend.
+    """
+    names = (*CHECKPOINTS, *(f"{folder.resolve().name}{suffix}" for suffix in weights.SUFFIXES))
+    there = [folder / name for name in names if (folder / name).is_file()]
+    usable = [path for path in there if path.suffix in _suffixes(backend)]
+    if usable:
+        return usable[0]
+    if there and backend == "auto":
+        return there[0]  # whoever opens it says what must be installed
     raise FeathersegError(
-        f"{folder}: the folder holds no trained network",
-        expected=" or ".join(CHECKPOINTS),
-        remedy="a run writes them after its first validation",
+        f"{folder}: the folder holds no trained network{'' if backend == 'auto' else f' that {backend} runs'}",
+        expected=" or ".join(name for name in names if backend in ("auto", backend_of(name))),
+        remedy="featherseg train writes a checkpoint after its first validation, featherseg export the other files",
     )
 
 

@@ -17,16 +17,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from featherseg.app.predict import PICTURES
+from featherseg.app.arguments import add_device
 from featherseg.app.progress import Bar
 from featherseg.data import FORMATS, SegData, open_data
 from featherseg.export import export_onnx
 from featherseg.export.onnx import PRECISIONS
-from featherseg.hub import locate
+from featherseg.hub import CHECKPOINTS, locate
 from featherseg.models.checkpoint import load_checkpoint
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.pixels import Picture, read_image
+from featherseg.runtime.pixels import PICTURE_SUFFIXES, Picture, read_image
 
 COMPARED = 5  # pictures that the agreement is measured on
 
@@ -53,6 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--calibrate", type=Path, metavar="DIR", help="a folder of pictures without labels to compare on"
     )
     parser.add_argument("--max-drop", type=float, metavar="POINTS", help="mIoU points that the file may lose at most")
+    add_device(parser, "where the network is scored")
     parser.add_argument("--force", action="store_true", help="keep the file though it disagrees, marked on its card")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     network, artefact = load_checkpoint(checkpoint)
     data = labelled(args, artefact)
     pictures = pictures_to_compare(args, data)
-    out = args.out or checkpoint.with_name(f"{artefact.card.get('name') or checkpoint.stem}.onnx")
+    out = args.out or beside(checkpoint)
     with Bar("val", len(data) if data else 0) as bar:
         agreement = export_onnx(
             network,
@@ -74,11 +75,18 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
             max_drop=args.max_drop,
             keep_despite=args.force,
+            device=args.device,
             progress=bar.show,
         )
     report = {"file": str(out), "bytes": out.stat().st_size, **agreement.to_json()}
     print(json.dumps(report) if args.json else report_text(report))
     return 0
+
+
+def beside(checkpoint: Path) -> Path:
+    """NAME.onnx where `featherseg.load` looks for it: a run directory's file is called as the directory."""
+    name = checkpoint.parent.resolve().name if checkpoint.name in CHECKPOINTS else checkpoint.stem
+    return checkpoint.with_name(f"{name}.onnx")
 
 
 def labelled(args: argparse.Namespace, artefact: Artefact) -> SegData | None:
@@ -106,7 +114,7 @@ def pictures_to_compare(args: argparse.Namespace, data: SegData | None) -> list[
         )
     if not args.calibrate.is_dir():
         raise FeathersegError(f"{args.calibrate}: there is no such folder")
-    paths = sorted(path for path in args.calibrate.rglob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(path for path in args.calibrate.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     if not paths:
         raise FeathersegError(f"{args.calibrate}: no picture in it")
     return [read_image(path) for path in paths[:: max(1, len(paths) // COMPARED)][:COMPARED]]

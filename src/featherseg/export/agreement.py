@@ -99,14 +99,15 @@ def measure_agreement(
     precision: str,
     data: SegData | None = None,
     max_drop: float | None = None,
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Agreement:
-    """Run both on every picture at every size, compare scores and labels; score both where `data` gives the truth."""
-    if max_drop is not None and data is None:
-        raise FeathersegError("max_drop", expected="labelled pictures to measure mIoU on", got="none")
-    if not pictures:
-        raise FeathersegError("agreement", expected="at least one picture to compare on", got="none")
-    reference, exported = TorchEngine(network, artefact, device="cpu"), open_engine(path)
+    """Run both on every picture at every size, compare scores and labels; score both where `data` gives the truth.
+
+    The CPU compares, since a GPU rounds otherwise; the network is scored on `device`, where it is left.
+    """
+    require_evidence(pictures, data, max_drop)
+    reference, exported = TorchEngine(network, artefact, device="cpu"), open_engine(path, device="cpu")
     difference, equal, total = 0.0, 0, 0
     for picture in pictures:
         for size in SIZES:
@@ -118,10 +119,11 @@ def measure_agreement(
             masks = [label_scores(scores, size, align_corners=artefact.align_corners) for scores in (ours, theirs)]
             equal += int((masks[0] == masks[1]).sum())
             total += masks[0].size
-    predictors = [Predictor(reference, artefact), Predictor(exported, artefact)]
-    before, after = (
-        evaluate(predictor, data, progress=progress) if data is not None else None for predictor in predictors
-    )
+    before = after = None
+    if data is not None:
+        scored = TorchEngine(network, artefact, device=device)
+        before = evaluate(Predictor(scored, artefact), data, progress=progress)
+        after = evaluate(Predictor(exported, artefact), data, progress=progress)
     return Agreement(
         sizes=SIZES,
         pictures=len(pictures),
@@ -132,3 +134,13 @@ def measure_agreement(
         before=before,
         after=after,
     )
+
+
+def require_evidence(pictures: list[Picture], data: SegData | None, max_drop: float | None) -> None:
+    """Refuse to compare on nothing, and to limit a loss that cannot be measured."""
+    if max_drop is not None and data is None:
+        raise FeathersegError(
+            "max_drop", expected="labelled pictures to measure mIoU on", got="none", remedy="name them by --data --root"
+        )
+    if not pictures:
+        raise FeathersegError("agreement", expected="at least one picture to compare on", got="none")

@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from featherseg.runtime.pixels import write_atomically
 
+MARK = "<!-- The card of a network, written by featherseg export; the next export replaces it. -->"
+"""The first line of every card; no file that begins otherwise is replaced."""
+
+LOCAL = (("data", "root"), ("run", "data", "root"), ("run", "out"), ("run", "init"))
+"""Where a card names folders of the machine that trained."""
+
+PRETRAINED = (("model",), ("run", "model"))
+"""Where a card names the weights that a backbone began with: "none", "imagenet" or a path."""
+
+
+def shippable(card: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a card without the paths of the machine that trained; the checkpoint keeps them."""
+    card = copy.deepcopy(card)
+    for place in LOCAL:
+        part_of(card, place[:-1]).pop(place[-1], None)
+    for way in PRETRAINED:
+        part = part_of(card, way)
+        if "pretrained" in part:
+            part["pretrained"] = Path(part["pretrained"]).name
+    if "started_from" in card:
+        card["started_from"] = shippable(card["started_from"])
+    return card
+
+
+def part_of(card: dict[str, Any], way: Sequence[str]) -> dict[str, Any]:
+    """The object inside a card that a chain of keys leads to; an empty one where there is none."""
+    for key in way:
+        part = card.get(key)
+        card = part if isinstance(part, dict) else {}
+    return card
+
+
+def card_path(path: Path) -> Path:
+    """NAME.md beside the file NAME.onnx."""
+    return path.with_suffix(".md")
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether something lies there that is no card of ours."""
+    if not path.is_file():
+        return path.exists()
+    with path.open("rb") as file:
+        return file.read(len(MARK)) != MARK.encode()
+
 
 def write_card(path: Path, card: dict[str, Any]) -> None:
-    """Write NAME.md beside the file NAME.onnx."""
+    """Write the card of the file at `path`."""
     text = "\n".join(card_lines(path, card)) + "\n"
-    write_atomically(path.with_suffix(".md"), lambda file: file.write(text.encode()))
+    write_atomically(card_path(path), lambda file: file.write(text.encode()))
 
 
 def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
@@ -35,11 +80,14 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
         "file": f"{path.name}, {path.stat().st_size / 1e6:.2f} MB, weights {export.get('precision')}",
         "agreement": f"{100 * export['equal_pixels']:.3f} % equal pixels with the network" if export else None,
     }
+    yield MARK
     yield f"# {card.get('name', path.stem)}"
     yield ""
     yield from (f"- {what}: {value}" for what, value in facts.items() if value not in (None, ""))
-    for split, scores in card.get("scores", {}).items():
-        yield from ("", f"## Scores on {split}, of this file", "", "| measure | % |", "|---|---|")
+    whose = "of this file" if export.get("miou") is not None else "of the network that it was exported from"
+    for where, scores in card.get("scores", {}).items():
+        pictures = f" ({scores['pictures']} pictures)" if "pictures" in scores else ""
+        yield from ("", f"## Scores on {where}{pictures}, {whose}", "", "| measure | % |", "|---|---|")
         measures = {"mIoU": "miou", "pixel accuracy": "pixel_accuracy", "class accuracy": "class_accuracy"}
         yield from (f"| {name} | {percent(scores[key])} |" for name, key in {**measures, "fwIoU": "fwiou"}.items())
         yield from ("", "| class | IoU % |", "|---|---|")

@@ -6,6 +6,7 @@ scores  float32 (1,C,h,w)
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from collections.abc import Callable
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from featherseg.data import SegData
-from featherseg.export.agreement import Agreement, measure_agreement
-from featherseg.export.card import write_card
+from featherseg.export.agreement import Agreement, measure_agreement, require_evidence
+from featherseg.export.card import card_path, is_foreign, shippable, write_card
 from featherseg.models.base import SegNetwork
 from featherseg.models.engine import Normalise
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
@@ -56,25 +57,33 @@ def export_onnx(
     precision: str = "fp32",
     max_drop: float | None = None,
     keep_despite: bool = False,
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Agreement:
     """Write the file and prove it, in that order, under a temporary name; it gets its own name only when it agrees.
 
     Args:
         network: the trained network; its training-only heads are left out.
-        artefact: what the file will say of itself.
-        path: where it goes; an older file there stays until the new one is proved.
+        artefact: what the file will say of itself; paths of this machine on its card stay behind.
+        path: where it goes, with its card NAME.md; an older file there stays until the new one is proved.
         pictures: what the agreement is measured on.
         data: labelled pictures to score network and file on; the file's scores then stand on its card.
         precision: "fp32", or "fp16": weights stored in half the space and widened when the file is opened.
         max_drop: mIoU points that the file may lose.
         keep_despite: keep a file that does not agree, marked as such on its card.
+        device: where the network is scored; it is compared on the CPU, as the file is.
         progress: called with (pictures done, pictures in all) while scoring.
 
     Raises:
-        FeathersegError: where the file disagrees with the network beyond the tolerance.
+        FeathersegError: before anything is traced for a path, pictures or a limit that cannot do; afterwards where the
+            file disagrees with the network beyond the tolerance.
+        ModuleNotFoundError: where onnx or onnxscript is not installed, before anything is traced.
     """
     refuse_unknown("precision", precision, PRECISIONS)
+    require_target(path)
+    require_evidence(pictures, data, max_drop)
+    for package in ("onnx", "onnxscript"):
+        importlib.import_module(package)
     network = network.deployed().float().cpu().eval()
     model = trace(network, artefact)
     if precision == "fp16":
@@ -83,22 +92,45 @@ def export_onnx(
     try:
         write_model(model, artefact, draft)
         agreement = measure_agreement(
-            network, artefact, draft, pictures, precision=precision, data=data, max_drop=max_drop, progress=progress
+            network,
+            artefact,
+            draft,
+            pictures,
+            precision=precision,
+            data=data,
+            max_drop=max_drop,
+            device=device,
+            progress=progress,
         )
         if not agreement.holds and not keep_despite:
             raise FeathersegError(
                 f"{path.name} does not agree with the network", expected=agreement.tolerance, got=agreement.summary(),
                 remedy="nothing was written; keep such a file with --force",
             )  # fmt: skip
-        card = {**artefact.card, "export": {"target": "onnx", "precision": precision, **agreement.to_json()}}
+        card = shippable(artefact.card)
+        card["export"] = {"target": "onnx", "precision": precision, **agreement.to_json()}
         if data is not None and agreement.after is not None:
-            card["scores"] = {data.split: agreement.after.to_json()}
+            card["scores"] = {f"{data.name} {data.split}": {"pictures": len(data), **agreement.after.to_json()}}
         write_model(model, replace(artefact, card=card), draft)
         draft.replace(path)
         write_card(path, card)
     finally:
         draft.unlink(missing_ok=True)
     return agreement
+
+
+def require_target(path: Path) -> None:
+    """Refuse a path that a file and its card cannot be written to, or that nothing would open."""
+    if path.is_dir():
+        raise FeathersegError(f"{path}: is a folder", expected="a file", remedy=f"for instance {path / 'net.onnx'}")
+    if path.suffix != ".onnx":
+        raise FeathersegError(f"{path}", expected="a file ending in .onnx", got=repr(path.suffix))
+    if not path.parent.is_dir():
+        raise FeathersegError(f"{path}: there is no folder {path.parent}", remedy="make it first")
+    if is_foreign(card_path(path)):
+        raise FeathersegError(
+            f"{card_path(path)}: would be replaced by the file's card, and is none", remedy="choose another name"
+        )
 
 
 def trace(network: SegNetwork, artefact: Artefact) -> Any:
