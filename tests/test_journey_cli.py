@@ -62,6 +62,11 @@ def test_from_labelled_pictures_to_a_mask(tmp_path: Path, capsys: pytest.Capture
     assert report["agrees"] is True
     assert report["miou"] == pytest.approx(scores["miou"], abs=1e-3)
 
+    small = tmp_path / "small.onnx"
+    code, _, _ = said(capsys, "export", str(run), "--to", "onnx", "--size", "48x64", "--out", str(small))
+    assert code == 0
+    assert load(small).artefact.input_rule.size == (48, 64)
+
     photo = data / "images" / "val" / "photo0.jpg"
     code, _, _ = said(capsys, "predict", str(photo), "--model", str(tmp_path / "net.onnx"), "--out", str(tmp_path))
     assert code == 0

@@ -12,12 +12,10 @@ import numpy.typing as npt
 
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.pixels import read_image, read_mask
+from featherseg.runtime.pixels import PICTURE_SUFFIXES, read_image, read_mask
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.uint8]
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm")
 
 
 class Pair(NamedTuple):
@@ -115,13 +113,13 @@ def pair_up(images: Path, masks: Path, *, split: str, mask_suffix: str = ".png")
         if not folder.is_dir():
             raise FeathersegError(f"{folder}: there is no such folder", expected=f"the {split} split's files in it")
     pairs = []
-    for image in sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES):
+    for image in sorted(path for path in images.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES):
         mask = masks / f"{image.stem}{mask_suffix}"
         if not mask.is_file():
             raise FeathersegError(f"{image}: its mask is missing", expected=str(mask))
         pairs.append(Pair(image, mask))
     if not pairs:
-        raise FeathersegError(f"{images}: no picture in it", expected=f"files ending in {' '.join(IMAGE_SUFFIXES)}")
+        raise FeathersegError(f"{images}: no picture in it", expected=f"files ending in {' '.join(PICTURE_SUFFIXES)}")
     return tuple(pairs)
 
 

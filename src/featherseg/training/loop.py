@@ -146,7 +146,7 @@ class Training:
         artefact = self.artefact(None)
         network = copy.deepcopy(self.network)
         network.load_state_dict(self.weights())
-        engine = TorchEngine(network, artefact, device=self.device.type)
+        engine = TorchEngine(network, artefact, device=self.device)
         scores = evaluate(Predictor(engine, artefact), self.val_data, progress=self.reporter.validating)
         if math.isnan(scores.miou):
             raise FeathersegError(f"{self.val_data.root}: no pixel of the {self.val_data.split} split has a class")
