@@ -14,7 +14,6 @@ from trees import folder_tree
 
 from featherseg import load
 from featherseg.app.cli import VERBS, main, open_verb
-from featherseg.hub import load
 
 QUICK = ["batch_size=2", "augment.crop_size=64x64", "workers=0", "epochs=1", "input_rule.size=own"]
 
