@@ -71,11 +71,8 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
         "chosen by": f"{data.get('format')} {data.get('val')}",
         "terms": data.get("terms"),
         "recipe": card.get("recipe"),
-        "started from": started_text(card.get("started_from", {})),
         "seed": card.get("seed"),
-        "epochs": card.get("epochs"),
         "trained on": hardware,
-        "training time": f"{card['training_seconds'] / 3600:.1f} h" if "training_seconds" in card else None,
         "commit": machine.get("commit"),
         "file": f"{path.name}, {path.stat().st_size / 1e6:.2f} MB, weights {export.get('precision')}",
         "agreement": f"{100 * export['equal_pixels']:.3f} % equal pixels with the network" if export else None,
@@ -84,6 +81,7 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
     yield f"# {card.get('name', path.stem)}"
     yield ""
     yield from (f"- {what}: {value}" for what, value in facts.items() if value not in (None, ""))
+    yield from training_lines(card)
     whose = "of this file" if export.get("miou") is not None else "of the network that it was exported from"
     for where, scores in card.get("scores", {}).items():
         pictures = f" ({scores['pictures']} pictures)" if "pictures" in scores else ""
@@ -94,11 +92,30 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
         yield from (f"| {name} | {percent(iou)} |" for name, iou in scores["iou"].items())
 
 
-def started_text(card: dict[str, Any]) -> str | None:
-    """The run that this one began with; its own card lies in the file."""
-    if not card:
-        return None
-    return f"{card.get('recipe')} on {card.get('data', {}).get('format')}, {card.get('epochs')} epochs"
+def training_lines(card: dict[str, Any]) -> Iterator[str]:
+    """A table of how it was trained: a row per run, each started from the weights of the one above."""
+    runs = [card]
+    while "started_from" in runs[0]:
+        runs.insert(0, runs[0]["started_from"])
+    if not all("run" in stage for stage in runs):
+        return
+    heads = ("epochs", "loss", "learning rate", "batch", "crop", "scale", "EMA", "val mIoU %", "hours")
+    yield from ("", "## Training", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|")
+    for stage in runs:
+        run, augment = stage["run"], stage["run"]["augment"]
+        scores: dict[str, Any] = next(iter(stage.get("scores", {}).values()), {})
+        cells = (
+            stage["epochs"],
+            fields_text(run["loss"]),
+            f"{run['optim']['name']} {run['optim']['lr']}, {run['schedule']['name']}",
+            run["batch_size"],
+            "x".join(str(side) for side in augment["crop_size"]),
+            " to ".join(str(factor) for factor in augment["scale"]),
+            run["ema"],
+            percent(scores.get("miou")),
+            f"{stage['training_seconds'] / 3600:.1f}",
+        )
+        yield f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
 def fields_text(part: dict[str, Any]) -> str:
