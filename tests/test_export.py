@@ -88,6 +88,18 @@ def test_affnet_file_is_what_the_contract_says(exported: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_bias_moves_the_scores_of_its_class_alone(exported: Path, tmp_path: Path) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    path = tmp_path / "net.onnx"
+    assert export_onnx(network, artefact, path, pictures=PICTURES[:1], bias={"b": 0.75}).holds
+    plain, moved = (featherseg.load(file).engine(PICTURES[0]) for file in (exported, path))
+    assert np.abs(moved - plain - np.array([0, 0.75, 0, 0, 0], np.float32)[:, None, None]).max() < 1e-4
+    assert featherseg.load(path).artefact.card["export"]["bias"] == {"b": 0.75}
+    with pytest.raises(FeathersegError, match="bias of class"):
+        export_onnx(network, artefact, path, pictures=PICTURES[:1], bias={"z": 1.0})
+
+
+@pytest.mark.slow
 def test_half_the_space_keeps_the_labels(tmp_path: Path) -> None:
     network, artefact = network_and_artefact("affnet")
     sizes = {}

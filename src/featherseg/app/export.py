@@ -61,6 +61,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--calibrate", type=Path, metavar="DIR", help="a folder of pictures without labels to compare on"
     )
     parser.add_argument("--max-drop", type=float, metavar="POINTS", help="mIoU points that the file may lose at most")
+    parser.add_argument(
+        "--bias",
+        nargs="+",
+        default=[],
+        metavar="CLASS=SCORE",
+        help="add to the scores of a class, as pedestrian=0.5 to miss fewer of them, or car=-0.5 to see fewer wrongly",
+    )
     add_device(parser, "where the network is scored")
     parser.add_argument("--force", action="store_true", help="keep the file though it disagrees, marked on its card")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -86,12 +93,22 @@ def run(args: argparse.Namespace) -> int:
             precision=args.precision,
             max_drop=args.max_drop,
             keep_despite=args.force,
+            bias=dict(parse_bias(word) for word in args.bias),
             device=args.device,
             progress=bar.show,
         )
     report = {"file": str(out), "bytes": out.stat().st_size, **agreement.to_json()}
     print(json.dumps(report) if args.json else report_text(report))
     return 0
+
+
+def parse_bias(word: str) -> tuple[str, float]:
+    """``CLASS=SCORE`` as its two values."""
+    name, _, number = word.rpartition("=")
+    try:
+        return name, float(number)
+    except ValueError as error:
+        raise FeathersegError(f"--bias {word}", expected="CLASS=SCORE, as pedestrian=0.5") from error
 
 
 def beside(checkpoint: Path) -> Path:

@@ -75,6 +75,7 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
         "trained on": hardware,
         "commit": machine.get("commit"),
         "file": f"{path.name}, {path.stat().st_size / 1e6:.2f} MB, weights {export.get('precision')}",
+        "bias": ", ".join(f"{name} {value:+g}" for name, value in export.get("bias", {}).items()),
         "agreement": f"{100 * export['equal_pixels']:.3f} % equal pixels with the network" if export else None,
     }
     yield MARK
@@ -103,7 +104,8 @@ def training_lines(card: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Training", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|")
     for stage in runs:
         run, augment = stage["run"], stage["run"]["augment"]
-        scores: dict[str, Any] = next(iter(stage.get("scores", {}).values()), {})
+        scored = stage.get("network_scores", stage.get("scores", {}))  # a file's own stand further down
+        scores: dict[str, Any] = next(iter(scored.values()), {})
         cells = (
             stage["epochs"],
             fields_text(run["loss"]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from featherseg.data import SegData
 from featherseg.export.agreement import Agreement, measure_agreement, require_evidence
 from featherseg.export.card import card_path, is_foreign, shippable, write_card
-from featherseg.models.base import SegNetwork
+from featherseg.models.base import SegNetwork, SegOutput
 from featherseg.models.engine import Normalise
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
@@ -47,6 +47,22 @@ class PictureToScores(nn.Module):
         return self.network(images).logits.float()  # type: ignore[no-any-return]
 
 
+class Shifted(SegNetwork):
+    """A network with a constant added to each class's scores: its operating point moved towards some classes."""
+
+    def __init__(self, network: SegNetwork, shift: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.num_classes, self.stride = network.num_classes, network.stride
+        self.align_corners = network.align_corners
+        self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """float32 (N,3,H,W) -> the network's output with the shift added to the logits."""
+        output = self.network(images)
+        return SegOutput(output.logits + self.shift, output.aux_logits, output.presence)
+
+
 def export_onnx(
     network: SegNetwork,
     artefact: Artefact,
@@ -58,6 +74,7 @@ def export_onnx(
     max_drop: float | None = None,
     keep_despite: bool = False,
     device: str = "cpu",
+    bias: Mapping[str, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Agreement:
     """Write the file and prove it, in that order, under a temporary name; it gets its own name only when it agrees.
@@ -72,6 +89,7 @@ def export_onnx(
         max_drop: mIoU points that the file may lose.
         keep_despite: keep a file that does not agree, marked as such on its card.
         device: where the network is scored; it is compared on the CPU, as the file is.
+        bias: class name -> what is added to its scores, in the file alone; it stands on the card.
         progress: called with (pictures done, pictures in all) while scoring.
 
     Raises:
@@ -84,7 +102,12 @@ def export_onnx(
     require_evidence(pictures, data, max_drop)
     for package in ("onnx", "onnxscript"):
         importlib.import_module(package)
+    bias = dict(bias or {})
+    for name in bias:
+        refuse_unknown("bias of class", name, artefact.classes.names)
     network = network.deployed().float().cpu().eval()
+    if bias:
+        network = Shifted(network, [bias.get(name, 0.0) for name in artefact.classes.names]).eval()
     model = trace(network, artefact)
     if precision == "fp16":
         halve_weights(model)
@@ -108,8 +131,9 @@ def export_onnx(
                 remedy="nothing was written; keep such a file with --force",
             )  # fmt: skip
         card = shippable(artefact.card)
-        card["export"] = {"target": "onnx", "precision": precision, **agreement.to_json()}
+        card["export"] = {"target": "onnx", "precision": precision, "bias": bias, **agreement.to_json()}
         if data is not None and agreement.after is not None:
+            card["network_scores"] = card.get("scores", {})
             card["scores"] = {f"{data.name} {data.split}": {"pictures": len(data), **agreement.after.to_json()}}
         write_model(model, replace(artefact, card=card), draft)
         draft.replace(path)

@@ -86,7 +86,7 @@ class Predictor:
             FeathersegError: where the picture cannot be read, or the network cannot run it.
         """
         picture = pixels.read_image(image)
-        framed, box = prepare(picture, self._rule(size))
+        framed, box = prepare(picture, self._rule(size), stride=self.artefact.stride)
         scores = self.engine(framed)
         if scores.ndim != 3 or len(scores) != len(self.classes):
             raise FeathersegError("the engine's scores", expected=f"({len(self.classes)},h,w)", got=scores.shape)
@@ -105,14 +105,14 @@ class Predictor:
         return InputRule(size=size)
 
 
-def prepare(picture: npt.NDArray[np.uint8], rule: InputRule) -> tuple[npt.NDArray[np.uint8], Box]:
+def prepare(picture: npt.NDArray[np.uint8], rule: InputRule, *, stride: int = 1) -> tuple[npt.NDArray[np.uint8], Box]:
     """The network's input, uint8 (H,W,3) of 32 pixels and more a side, and where in it the picture lies."""
     if rule.size is None:
         framed, box = picture, Box(0, 0, *picture.shape[:2])
     elif rule.fit == "letterbox":
         framed, box = pixels.letterbox(picture, rule.size)
     else:
-        size = rule.size if rule.fit == "stretch" else _same_area(picture, rule.size)
+        size = rule.size if rule.fit == "stretch" else _same_area(picture, rule.size, stride)
         framed, box = pixels.resize(picture, size), Box(0, 0, *size)
     missing = [max(0, SMALLEST_SIDE - side) for side in framed.shape[:2]]
     if any(missing):
@@ -120,8 +120,12 @@ def prepare(picture: npt.NDArray[np.uint8], rule: InputRule) -> tuple[npt.NDArra
     return framed, box
 
 
-def _same_area(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> tuple[int, int]:
-    """The picture's aspect with as many pixels as `size`."""
+def _same_area(picture: npt.NDArray[np.uint8], size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The picture's aspect with as many pixels as `size`, as near as whole cells of scores allow.
+
+    Where a side is no multiple of the stride the last cell hangs over the edge and the scores lie up to half a cell off
+    the picture, which costs thin things most.
+    """
     height, width = picture.shape[:2]
     scale = math.sqrt(size[0] * size[1] / (height * width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    return max(1, round(height * scale / stride)) * stride, max(1, round(width * scale / stride)) * stride
