@@ -127,5 +127,5 @@ def fields_text(part: dict[str, Any]) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A fraction as per cent; "-" for none."""
-    return "-" if value is None else f"{100 * value:.2f}"
+    """A fraction as per cent, to one place (a card's six do not round safely to two); "-" for none."""
+    return "-" if value is None else f"{100 * value:.1f}"
