@@ -18,7 +18,8 @@ from PIL import Image
 
 import featherseg
 from featherseg.app.export import beside
-from featherseg.data.samples import Pair, SegData
+from featherseg.data.masks import IndexMasks, Pair
+from featherseg.data.samples import SegData
 from featherseg.export import agreement, export_onnx
 from featherseg.hub import locate
 from featherseg.models import MODELS, SegNetwork
@@ -26,7 +27,6 @@ from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule, Prepr
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
-from featherseg.runtime.pixels import read_mask
 
 PICTURES = [np.random.default_rng(seed).integers(0, 256, (120, 160, 3)).astype(np.uint8) for seed in range(2)]
 
@@ -181,9 +181,8 @@ def test_scores_name_the_data_that_they_were_measured_on(tmp_path: Path, quick_t
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
         Image.fromarray(picture[..., 0] // 52).save(tmp_path / f"{name}_mask.png")
     pairs = tuple(Pair(tmp_path / f"{name}.png", tmp_path / f"{name}_mask.png") for name in "ab")
-    data = SegData(
-        name="folder", root=tmp_path, split="holdout", classes=artefact.classes, pairs=pairs, decode=read_mask
-    )
+    masks = IndexMasks({index: index for index in range(len(artefact.classes))}, classes=artefact.classes)
+    data = SegData(name="folder", root=tmp_path, split="holdout", classes=artefact.classes, pairs=pairs, masks=masks)
     path = tmp_path / "net.onnx"
     agreed = export_onnx(network, replace(artefact, card=LOCAL_CARD), path, pictures=PICTURES[:1], data=data)
     scores = featherseg.load(path).artefact.card["scores"]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image as PILImage
 
-from featherseg.data.samples import Image, Mask
+from featherseg.data.masks import Mask
+from featherseg.data.samples import Image
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import GRAY
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from featherseg.data.samples import IndexMasks, SegData, pair_up
+from featherseg.data.formats import Format
+from featherseg.data.masks import IndexMasks
+from featherseg.data.samples import SegData, pair_up
 from featherseg.runtime.classes import Classes
 
 CLASSES = Classes(
@@ -25,6 +27,7 @@ CLASSES = Classes(
     ),
 )  # fmt: skip
 
+SPLITS = ("train", "val", "test")
 VOID = 11
 TERMS = "CamVid pictures and labels: personal and research use, CC BY-NC 4.0"
 
@@ -32,17 +35,27 @@ TERMS = "CamVid pictures and labels: personal and research use, CC BY-NC 4.0"
 def open_camvid(root: Path, split: str) -> SegData:
     """One split of CamVid; a missing folder is an error that names it."""
     ids = {index: index for index in range(len(CLASSES))}
+    pairs, unpaired = pair_up(root / split, root / f"{split}annot", split=split)
     return SegData(
         name="camvid",
         root=root,
         split=split,
         classes=CLASSES,
-        pairs=pair_up(root / split, root / f"{split}annot", split=split),
-        decode=IndexMasks({**ids, VOID: CLASSES.ignore_index, 255: CLASSES.ignore_index}, classes=CLASSES),
+        pairs=pairs,
+        unpaired=unpaired,
+        masks=IndexMasks({**ids, VOID: CLASSES.ignore_index, 255: CLASSES.ignore_index}, classes=CLASSES),
         terms=TERMS,
     )
 
 
-def is_camvid(root: Path) -> bool:
-    """Whether the tree looks like CamVid's."""
-    return any((root / f"{split}annot").is_dir() for split in ("train", "val", "test"))
+def splits_of(root: Path) -> tuple[str, ...]:
+    """The splits that are there."""
+    return tuple(split for split in SPLITS if (root / split).is_dir())
+
+
+FORMAT = Format(
+    title="CamVid, 11 classes, SegNet's layout",
+    open=open_camvid,
+    looks_like=lambda root: any((root / f"{split}annot").is_dir() for split in SPLITS),
+    splits=splits_of,
+)

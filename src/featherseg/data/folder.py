@@ -9,22 +9,22 @@ classes.yaml:
     ignore_index: 255
     colors: {background: [0, 0, 0], cat: [64, 0, 0]}      # only where masks are colour-coded
     terms: what the pictures may be used for              # optional; travels with what is trained on them
+    allow: [binary-mask]                                  # optional; kinds of fault that are none here
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from featherseg.data.samples import IndexMasks, Mask, SegData, pair_up
+from featherseg.data.formats import Format
+from featherseg.data.masks import FAULTS, ColourMasks, IndexMasks, MaskReader
+from featherseg.data.samples import SegData, pair_up
 from featherseg.runtime.classes import Classes, Colour, default_palette
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
-from featherseg.runtime.pixels import read_image
 
-KEYS = ("names", "ignore_index", "colors", "terms")
+KEYS = ("names", "ignore_index", "colors", "terms", "allow")
+SPLITS = ("train", "val", "test")
 
 
 class Settings(NamedTuple):
@@ -33,29 +33,43 @@ class Settings(NamedTuple):
     classes: Classes
     colours: dict[str, Colour]
     terms: str
+    allowed: tuple[str, ...]
 
 
 def open_folder(root: Path, split: str) -> SegData:
     """One split of a folder; `split` is left aside where there are no split folders."""
-    classes, colours, terms = read_settings(root / "classes.yaml")
-    has_splits = any(path.is_dir() and not path.name.startswith(".") for path in (root / "images").glob("*"))
+    settings = read_settings(root / "classes.yaml")
+    has_splits = splits_of(root) != ("all",)
     part = split if has_splits else "."
-    ids = {index: index for index in range(len(classes))} | {classes.ignore_index: classes.ignore_index}
-    decode: Callable[[Path], Mask] = ColourMasks(colours, classes) if colours else IndexMasks(ids, classes=classes)
+    pairs, unpaired = pair_up(root / "images" / part, root / "masks" / part, split=split)
     return SegData(
         name="folder",
         root=root,
         split=split if has_splits else "all",
-        classes=classes,
-        pairs=pair_up(root / "images" / part, root / "masks" / part, split=split),
-        decode=decode,
-        terms=terms,
+        classes=settings.classes,
+        pairs=pairs,
+        unpaired=unpaired,
+        masks=reader_of(settings),
+        terms=settings.terms,
+        allowed=settings.allowed,
     )
 
 
-def is_folder(root: Path) -> bool:
-    """Whether the tree looks like the folder format."""
-    return (root / "classes.yaml").is_file()
+def reader_of(settings: Settings) -> MaskReader:
+    """Reads ids, or colours where classes.yaml names them."""
+    classes = settings.classes
+    if settings.colours:
+        colours = {colour: classes.names.index(name) for name, colour in settings.colours.items()}
+        return ColourMasks(colours, classes=classes)
+    ids = {index: index for index in range(len(classes))} | {classes.ignore_index: classes.ignore_index}
+    return IndexMasks(ids, classes=classes, doubt_binary="binary-mask" not in settings.allowed)
+
+
+def splits_of(root: Path) -> tuple[str, ...]:
+    """The folders below images, train, val and test first; ("all",) where there are none."""
+    found = {path.name for path in (root / "images").glob("*") if path.is_dir() and not path.name.startswith(".")}
+    known = [split for split in SPLITS if split in found]
+    return (*known, *sorted(found - set(known))) or ("all",)
 
 
 def read_settings(path: Path) -> Settings:
@@ -92,42 +106,21 @@ def settings_of(content: dict[str, Any]) -> Settings:
     for name, (red, green, blue) in (content.get("colors") or {}).items():
         refuse_unknown("colors of class", str(name), names)
         colours[str(name)] = (int(red), int(green), int(blue))
+    allowed = tuple(str(kind) for kind in content.get("allow") or ())
+    for kind in allowed:
+        refuse_unknown("allow", kind, FAULTS)
     palette = default_palette(len(names))
     classes = Classes(
         names=names,
         palette=tuple(colours.get(name, palette[index]) for index, name in enumerate(names)),
         ignore_index=int(content.get("ignore_index", 255)),
     )
-    return Settings(classes, colours, str(content.get("terms", "")))
+    return Settings(classes, colours, str(content.get("terms", "")), allowed)
 
 
-class ColourMasks:
-    """Reads colour-coded masks; a colour that no class has is refused with file, colour and pixel.
-
-    Args:
-        colours: class name -> RGB.
-        classes: what the ids mean.
-    """
-
-    def __init__(self, colours: dict[str, Colour], classes: Classes) -> None:
-        self.codes = {classes.names.index(name): r << 16 | g << 8 | b for name, (r, g, b) in colours.items()}
-        self.ignore_index = classes.ignore_index
-
-    def __call__(self, path: Path) -> Mask:
-        """A mask file -> uint8 (H,W) class ids."""
-        image = read_image(path).astype(np.uint32)
-        codes = image[..., 0] << 16 | image[..., 1] << 8 | image[..., 2]
-        ids = np.full(codes.shape, self.ignore_index, np.uint8)
-        known = np.zeros(codes.shape, bool)
-        for class_id, code in self.codes.items():
-            here = codes == code
-            ids[here] = class_id
-            known |= here
-        if not known.all():
-            row, column = (int(place) for place in np.argwhere(~known)[0])
-            raise FeathersegError(
-                f"{path}: colour {tuple(image[row, column].tolist())} at pixel (x={column}, y={row}) is no class",
-                expected="the colours of classes.yaml",
-                remedy="add it to colors, or save the masks without anti-aliasing",
-            )
-        return ids
+FORMAT = Format(
+    title="a folder with images, masks and classes.yaml",
+    open=open_folder,
+    looks_like=lambda root: (root / "classes.yaml").is_file(),
+    splits=splits_of,
+)

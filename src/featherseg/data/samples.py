@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,19 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from featherseg.data.masks import Fault, Mask, MaskReader, Pair
 from featherseg.runtime.classes import Classes
-from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.pixels import PICTURE_SUFFIXES, read_image, read_mask
+from featherseg.runtime.errors import FeathersegError, refuse_unknown
+from featherseg.runtime.pixels import PICTURE_SUFFIXES, read_image
 
 Image = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.uint8]
-
-
-class Pair(NamedTuple):
-    """The files of one labelled picture."""
-
-    image: Path
-    mask: Path
+Progress = Callable[[int, int], None]  # (done, of how many)
 
 
 class Sample(NamedTuple):
@@ -31,6 +25,20 @@ class Sample(NamedTuple):
     image: Image
     mask: Mask
     name: str
+
+
+class Inspected(NamedTuple):
+    """One pair as it is, faults and all.
+
+    Attributes:
+        image: uint8 (H,W,3); None where it cannot be read.
+        ids: uint8 (h,w) class ids of the data set, before any choice of classes; None where nothing can be read.
+        faults: what is wrong; empty for a sound pair.
+    """
+
+    image: Image | None
+    ids: Mask | None
+    faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +50,12 @@ class SegData:
         root: its folder.
         split: "train", "val" ...
         classes: what the ids mean.
-        pairs: the files, in a fixed order.
-        decode: reads a mask file to uint8 (H,W) class ids; an id out of range is an error with file, value and pixel.
+        pairs: the files, in a fixed order; a picture without labels has no mask.
+        masks: reads the labels of a picture.
+        unpaired: pictures that lack their mask in a labelled split, masks that lack their picture.
         terms: what the data may be used for, as far as it is known.
+        allowed: kinds of fault that are none here.
+        choice: uint8 (256,) from the data set's ids to those of the chosen classes; None for all classes.
         decoded: the pictures themselves, where they are kept in memory.
     """
 
@@ -53,81 +64,152 @@ class SegData:
     split: str
     classes: Classes
     pairs: tuple[Pair, ...]
-    decode: Callable[[Path], Mask]
+    masks: MaskReader
+    unpaired: tuple[Fault, ...] = ()
     terms: str = ""
+    allowed: tuple[str, ...] = ()
+    choice: Mask | None = None
     decoded: tuple[Sample, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the pictures of this split have labels."""
+        return any(pair.mask is not None for pair in self.pairs)
+
+    def name_of(self, index: int) -> str:
+        """The picture's file name without suffix; of a part of a picture also where it begins."""
+        pair = self.pairs[index]
+        return pair.image.stem if pair.window is None else f"{pair.image.stem}_y{pair.window[0]}_x{pair.window[1]}"
+
     def read(self, index: int) -> Sample:
-        """The picture and its class ids, decoded and checked."""
+        """The picture and its class ids, decoded and checked; a faulty pair is refused by name."""
         if self.decoded:
             return self.decoded[index]
         pair = self.pairs[index]
-        image, mask = read_image(pair.image), self.decode(pair.mask)
-        if image.shape[:2] != mask.shape:
-            raise FeathersegError(
-                f"{pair.mask}: the mask's size differs from its picture's",
-                expected=f"{image.shape[1]}x{image.shape[0]}",
-                got=f"{mask.shape[1]}x{mask.shape[0]}",
-                remedy="export the masks at the pictures' size",
-            )
-        return Sample(image, mask, pair.image.stem)
+        found = self.inspect(index)
+        if found.faults:
+            raise found.faults[0].error()
+        assert found.image is not None
+        assert found.ids is not None
+        image, ids = found.image, found.ids
+        if pair.window is not None:
+            top, left, height, width = pair.window
+            part = slice(top, top + height), slice(left, left + width)
+            image, ids = image[part], ids[part]
+        if self.choice is not None:
+            ids = self.choice[ids]
+        return Sample(image, ids, self.name_of(index))
 
-    def in_memory(self) -> SegData:
+    def inspect(self, index: int) -> Inspected:
+        """The pair as it is, with every fault of its own."""
+        pair = self.pairs[index]
+        if pair.mask is None:
+            raise FeathersegError(
+                f"{self.root}: the {self.split} split has no labels", expected=f"a mask for {pair.image}"
+            )
+        faults: list[Fault] = []
+        image: Image | None = None
+        try:
+            image = read_image(pair.image)
+        except FeathersegError as error:
+            faults.append(Fault(pair.image, "unreadable", str(error).removeprefix(f"{pair.image}: ")))
+        size = (image.shape[0], image.shape[1]) if image is not None else (0, 0)
+        if image is None and not pair.mask.is_file():
+            return Inspected(None, None, tuple(faults))
+        read = self.masks.read(pair, size)
+        faults += read.faults
+        if read.ids is not None:
+            if image is not None and read.ids.shape != size:
+                faults.append(Fault(pair.mask, "size-mismatch", size_detail(image.shape, read.ids.shape)))
+            doubtful = any(fault.kind == "binary-mask" for fault in faults)
+            if not doubtful and (read.ids == self.masks.classes.ignore_index).all():
+                faults.append(Fault(pair.mask, "all-ignore", "no pixel has a class"))
+        return Inspected(image, read.ids, tuple(fault for fault in faults if fault.kind not in self.allowed))
+
+    def choose(self, names: Sequence[str]) -> SegData:
+        """The same pictures with only these classes, which get ids in this order; every other one is ignored."""
+        for name in names:
+            refuse_unknown(f"{self.root}: data.classes", name, self.classes.names)
+        old = [self.classes.names.index(name) for name in names]
+        chosen = Classes(names=tuple(names), palette=tuple(self.classes.palette[index] for index in old))
+        choice = np.full(256, chosen.ignore_index, np.uint8)
+        choice[old] = np.arange(len(old))
+        return replace(self, classes=chosen, choice=choice)
+
+    def in_memory(self, progress: Progress | None = None) -> SegData:
         """The same data with every picture decoded, and so checked, once and for all."""
-        return replace(self, decoded=tuple(self.read(index) for index in range(len(self))))
+        samples = []
+        for index in range(len(self)):
+            samples.append(self.read(index))
+            if progress is not None:
+                progress(index + 1, len(self))
+        return replace(self, decoded=tuple(samples))
 
 
-class IndexMasks:
-    """Reads masks whose values are indices, by one look-up; a value without meaning is refused with file and pixel.
+def size_detail(picture: tuple[int, ...], mask: tuple[int, ...]) -> str:
+    """The words of a size mismatch, sizes as width x height."""
+    return (
+        "the mask's size differs from its picture's; "
+        f"expected {picture[1]}x{picture[0]}; got {mask[1]}x{mask[0]}"
+    )  # fmt: skip
 
-    Args:
-        ids: mask value -> class id or ignore index.
-        classes: what the ids mean.
+
+class Paired(NamedTuple):
+    """The pairs of a split, and the files that have no partner."""
+
+    pairs: tuple[Pair, ...]
+    unpaired: tuple[Fault, ...]
+
+
+def pair_up(images: Path, masks: Path, *, split: str) -> Paired:
+    """Every picture of a folder with the mask of the same stem; without a folder of masks the split is unlabelled.
+
+    Errors: a folder of pictures that is missing or holds none.
     """
-
-    def __init__(self, ids: dict[int, int], *, classes: Classes) -> None:
-        self.table = np.full(256, -1, np.int16)
-        self.table[list(ids)] = list(ids.values())
-        self.classes = classes
-
-    def __call__(self, path: Path) -> Mask:
-        """A mask file -> uint8 (H,W) class ids."""
-        raw = read_mask(path)
-        ids = self.table[raw]
-        if ids.min(initial=0) < 0:
-            row, column = (int(place) for place in np.argwhere(ids < 0)[0])
-            raise FeathersegError(
-                f"{path}: label {int(raw[row, column])} at pixel (x={column}, y={row}) is no class",
-                expected=f"0..{len(self.classes) - 1} or {self.classes.ignore_index} (ignore)",
-                remedy="correct the mask or the list of classes",
-            )
-        return ids.astype(np.uint8)
-
-
-def pair_up(images: Path, masks: Path, *, split: str, mask_suffix: str = ".png") -> tuple[Pair, ...]:
-    """Every picture of a folder with the mask of the same stem; a missing folder or partner is refused by name."""
-    for folder in (images, masks):
-        if not folder.is_dir():
-            raise FeathersegError(f"{folder}: there is no such folder", expected=f"the {split} split's files in it")
-    pairs = []
-    for image in sorted(path for path in images.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES):
-        mask = masks / f"{image.stem}{mask_suffix}"
-        if not mask.is_file():
-            raise FeathersegError(f"{image}: its mask is missing", expected=str(mask))
-        pairs.append(Pair(image, mask))
-    if not pairs:
+    if not images.is_dir():
+        raise FeathersegError(f"{images}: there is no such folder", expected=f"the {split} split's files in it")
+    pictures = pictures_in(images)
+    if not pictures:
         raise FeathersegError(f"{images}: no picture in it", expected=f"files ending in {' '.join(PICTURE_SUFFIXES)}")
-    return tuple(pairs)
+    if not masks.is_dir():
+        return Paired(tuple(Pair(image, None) for image in pictures), ())
+    by_stem: dict[str, Path] = {}
+    for mask in sorted(pictures_in(masks), key=lambda path: path.suffix.lower() != ".png"):
+        by_stem.setdefault(mask.stem, mask)
+    pairs = tuple(Pair(image, by_stem[image.stem]) for image in pictures if image.stem in by_stem)
+    alone = [
+        Fault(image, "unpaired", f"its mask is missing; expected {masks / image.stem}.png")
+        for image in pictures
+        if image.stem not in by_stem
+    ]
+    stems = {image.stem for image in pictures}
+    alone += [
+        Fault(mask, "unpaired", f"its picture is missing; expected one in {images}")
+        for stem, mask in sorted(by_stem.items())
+        if stem not in stems
+    ]
+    return Paired(pairs, tuple(alone))
 
 
-def class_frequencies(data: SegData) -> tuple[float, ...]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, sorted; hidden ones are left aside."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def class_frequencies(data: SegData, progress: Progress | None = None) -> tuple[float, ...]:
     """Share of each class among the labelled pixels, from one pass over the data."""
     counts = np.zeros(256, np.int64)
     for index in range(len(data)):
         counts += np.bincount(data.read(index).mask.ravel(), minlength=256)
+        if progress is not None:
+            progress(index + 1, len(data))
     labelled = counts[: len(data.classes)]
     if not labelled.sum():
         raise FeathersegError(f"{data.root}: no pixel of the {data.split} split has a class", expected="labelled masks")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import struct
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from featherseg.runtime.axes import Box
 from featherseg.runtime.classes import Classes, Colour
+from featherseg.runtime.decoding import SIXTEEN_BITS, load_pixels, opened, read_raw_mask
 from featherseg.runtime.errors import FeathersegError
 
 Picture = npt.NDArray[np.uint8]
@@ -48,8 +48,6 @@ UPRIGHT = {  # the EXIF orientation -> what turns the stored picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
-"""Pillow's modes of 16-bit gray; in mode I the values lie in 32 bits."""
 
 
 def read_image(source: PictureSource) -> Picture:
@@ -75,7 +73,7 @@ def read_image(source: PictureSource) -> Picture:
         return _rgb(source, "image")
     if not isinstance(source, (str, os.PathLike)):
         raise FeathersegError("image", expected="a path, a PIL.Image or an array", got=type(source).__name__)
-    with _opened(source) as image:
+    with opened(source) as image:
         return _rgb(image, os.fspath(source))
 
 
@@ -89,20 +87,17 @@ def read_mask(path: str | os.PathLike[str]) -> Mask:
         FeathersegError: as `read_image`, and for colour pictures, whose ids would have to be guessed.
     """
     name = os.fspath(path)
-    with _opened(path) as image:
-        step = _gray_step(image)
-        _load(image, name)
-        ids = np.array(image)
-    if image.mode not in ("P", "L", "1", *SIXTEEN_BITS):
+    ids = read_raw_mask(path).pixels
+    if ids.ndim == 3:
         raise FeathersegError(
             f"{name}: a mask holds one class id per pixel",
             expected="a palette or gray picture",
-            got=f"mode {image.mode}",
+            got="a colour picture",
             remedy="convert the colours to ids, or name the colours in classes.yaml",
         )
     if ids.min() < 0 or ids.max() > 255:
         raise FeathersegError(f"{name}: class ids", expected="0..255", got=f"{ids.min()}..{ids.max()}")
-    return ids.astype(np.uint8) // np.uint8(step)
+    return ids.astype(np.uint8)
 
 
 def resize(image: Picture, size: tuple[int, int]) -> Picture:
@@ -171,54 +166,8 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
         raise
 
 
-def _opened(path: str | os.PathLike[str]) -> Image.Image:
-    """A picture file with its header read, its pixels not yet."""
-    try:
-        with warnings.catch_warnings():  # Pillow warns at half the size that it refuses; the refusal is enough
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except FileNotFoundError as error:
-        raise FeathersegError(f"{os.fspath(path)}: there is no such file") from error
-    except IsADirectoryError as error:
-        raise FeathersegError(f"{os.fspath(path)}: is a folder", expected="a picture") from error
-    except UnidentifiedImageError as error:
-        raise FeathersegError(
-            f"{os.fspath(path)}: is not a picture of a known format",
-            remedy="convert it to PNG or JPEG, or leave it out",
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise FeathersegError(
-            f"{os.fspath(path)}: the picture is too large ({error})", remedy="cut it into smaller pictures"
-        ) from error
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        raise _unreadable(os.fspath(path), error) from error
-
-
-def _load(image: Image.Image, name: str) -> None:
-    """Decode the pixels."""
-    try:
-        image.load()
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        IndexError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: Exception) -> FeathersegError:
-    return FeathersegError(
-        f"{name}: the picture cannot be read ({error or type(error).__name__})",
-        remedy="the file is damaged or cut off; copy it again or leave it out",
-    )
-
-
 def _rgb(image: Image.Image, name: str) -> Picture:
-    _load(image, name)
+    load_pixels(image, name)
     orientation = _orientation(image)
     if image.mode in SIXTEEN_BITS:
         image = _high_byte(image, name)
@@ -256,14 +205,6 @@ def _orientation(image: Image.Image) -> int | None:
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
         return None
     return value if isinstance(value, int) else None
-
-
-def _gray_step(image: Image.Image) -> int:
-    """What an id is multiplied by: Pillow stretches 2- and 4-bit gray to 0..255 as it decodes."""
-    tile = getattr(image, "tile", None)  # only pictures that come from a file have it: (codec, box, offset, raw mode)
-    raw = tile[0][3] if tile else None
-    raw = raw[0] if isinstance(raw, tuple) and raw else raw
-    return {"L;2": 85, "L;4": 17}.get(raw, 1) if isinstance(raw, str) else 1
 
 
 def _palette_image(mask: Mask, classes: Classes) -> Image.Image:
