@@ -55,9 +55,7 @@ class Scores:
     @cached_property
     def iou(self) -> Fractions:
         """Intersection over union per class, (C,)."""
-        hit = np.diag(self.confusion).astype(np.float64)
-        union = self.confusion.sum(0) + self.confusion.sum(1) - np.diag(self.confusion)
-        return ratio(hit, union)
+        return iou_of(np.diag(self.confusion), self.confusion.sum(1), self.confusion.sum(0))
 
     @cached_property
     def recall(self) -> Fractions:
@@ -111,9 +109,14 @@ class Scores:
         }
 
 
+def iou_of(hit: Counts, truth: Counts, found: Counts) -> Fractions:
+    """hit / (truth + found - hit), of any shape: pixels of a class that are right, that are it, that are said to be."""
+    return ratio(hit.astype(np.float64), truth + found - hit)
+
+
 def ratio(part: Fractions, whole: Counts) -> Fractions:
-    """part / whole, NaN where the whole is nothing."""
-    result = np.full(len(part), np.nan)
+    """part / whole, of any shape; NaN where the whole is nothing."""
+    result = np.full(part.shape, np.nan)
     np.divide(part, whole, out=result, where=whole > 0)
     return result
 
@@ -122,6 +125,12 @@ def mean_of_present(values: Fractions) -> float:
     """Mean of the values that are no NaN; NaN where there is none."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if len(present) else float("nan")
+
+
+def means_of_present(values: Fractions) -> Fractions:
+    """`mean_of_present` of each row, (B,C) -> (B,)."""
+    there = ~np.isnan(values)
+    return ratio(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1))
 
 
 def json_number(value: float) -> float | None:

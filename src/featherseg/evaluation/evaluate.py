@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -35,13 +35,17 @@ class Judged:
     confusion: Counts
 
 
+Observer: TypeAlias = Callable[[Judged], None]
+"""Called with every picture as it has been judged; one that then says what it saw is a `Measure`."""
+
+
 def evaluate(
     model: SegNetwork | Predictor,
     data: SegData,
     *,
     size: Size = None,
     progress: Callable[[int, int], None] | None = None,
-    observe: Callable[[Judged], None] | None = None,
+    observe: Observer | Sequence[Observer] | None = None,
 ) -> Scores:
     """Predict every picture and count against its truth.
 
@@ -51,7 +55,7 @@ def evaluate(
         data: labelled pictures; their classes must be the model's.
         size: as in `Predictor.__call__`: None for the artefact's input rule, "own", or (H, W).
         progress: called with (pictures done, pictures in all).
-        observe: called with every picture as it has been judged.
+        observe: called with every picture as it has been judged; one or several, as those of `evaluation.detail`.
 
     Returns:
         Scores at the masks' own size; ignored pixels count nowhere. Memory is that of one picture and the C x C matrix.
@@ -65,7 +69,9 @@ def evaluate(
             f"{data.root}: its classes are not the model's",
             expected=", ".join(model.classes.names),
             got=", ".join(data.classes.names),
+            remedy=_remedy(model.classes.names, data.classes.names),
         )
+    observers = [observe] if callable(observe) else list(observe or ())
     count = len(data.classes)
     confusion = np.zeros((count, count), np.int64)
     for index in range(len(data)):
@@ -73,11 +79,19 @@ def evaluate(
         mask = model(sample.image, size=size).mask
         counts = confusion_matrix(mask, sample.mask, count, ignore_index=data.classes.ignore_index)
         confusion += counts
-        if observe is not None:
-            observe(Judged(sample=sample, mask=mask, confusion=counts))
+        judged = Judged(sample=sample, mask=mask, confusion=counts)
+        for observer in observers:
+            observer(judged)
         if progress is not None:
             progress(index + 1, len(data))
     return Scores(confusion, data.classes)
+
+
+def _remedy(wanted: Sequence[str], there: Sequence[str]) -> str:
+    """What helps where a model's classes are some of the data's, or all in another order."""
+    if set(wanted) <= set(there):
+        return f"choose them from the data, --classes {','.join(wanted)}; every other one is then ignored"
+    return "score it on data that have its classes"
 
 
 @contextmanager

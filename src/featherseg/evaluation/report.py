@@ -1,49 +1,71 @@
-"""Scores for people: a text table, and a folder with scores.json, report.md and the pictures that went worst."""
+"""Scores for people: a text table, and a folder with scores.json, report.md, a chart and the worst pictures."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from featherseg.data import SegData
 from featherseg.evaluation.evaluate import Judged
+from featherseg.evaluation.measure import Measure, percent
 from featherseg.metrics import Scores
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.pixels import colourise, overlay, write_atomically
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 WORST = 5
 
 
-def percent(value: float | None) -> str:
-    """A fraction as per cent with two places; "-" for none."""
-    return "-" if value is None or np.isnan(value) else f"{100 * value:.2f}"
-
-
-def scores_text(scores: Scores, data: SegData) -> str:
+def scores_text(scores: Scores, data: SegData, measures: Sequence[Measure] = ()) -> str:
     """The scores as aligned lines."""
-    width = max(len(name) for name in scores.classes.names)
-    per_class = [
-        f"  {name:<{width}}  {percent(iou):>6}  {percent(recall):>6}"
-        for name, iou, recall in zip(scores.classes.names, scores.iou, scores.recall, strict=True)
-    ]
     lines = [
         f"{len(data)} pictures of {data.root} ({data.name}, {data.split})",
         f"  mIoU             {percent(scores.miou):>6} %",
         f"  pixel accuracy   {percent(scores.pixel_accuracy):>6} %",
         f"  class accuracy   {percent(scores.class_accuracy):>6} %",
         f"  fwIoU            {percent(scores.fwiou):>6} %",
+        *(["", *(measure.text() for measure in measures)] if measures else []),
         "",
-        f"  {'class':<{width}}     IoU  accuracy",
-        *per_class,
+        *class_table(scores, measures),
     ]
     if scores.absent:
         lines.append(
             f"\nleft out of the means, since neither truth nor prediction holds them: {', '.join(scores.absent)}"
         )
     return "\n".join(lines)
+
+
+def class_table(scores: Scores, measures: Sequence[Measure] = ()) -> list[str]:
+    """A line for each class, with the columns of the measures beside IoU and accuracy."""
+    columns = {"IoU": scores.iou, "accuracy": scores.recall}
+    for measure in measures:
+        columns |= measure.columns()
+    width = max(len(name) for name in ("class", *scores.classes.names))
+    return [
+        f"  {'class':<{width}}" + "".join(f"  {title:>{max(6, len(title))}}" for title in columns),
+        *(
+            f"  {name:<{width}}"
+            + "".join(f"  {percent(values[index]):>{max(6, len(title))}}" for title, values in columns.items())
+            for index, name in enumerate(scores.classes.names)
+        ),
+    ]
+
+
+def all_json(scores: Scores, measures: Sequence[Measure] = ()) -> dict[str, Any]:
+    """The scores, the confusion matrix and every measure under its name."""
+    return {
+        **scores.to_json(),
+        **{measure.name: measure.to_json() for measure in measures},
+        "confusion": scores.confusion.tolist(),
+    }
 
 
 class Worst:
@@ -65,12 +87,38 @@ class Worst:
             self.pictures = sorted([*self.pictures, (accuracy, judged)], key=lambda item: item[0])[: self.count]
 
 
-def write_report(folder: Path, data: SegData, scores: Scores, worst: Worst, *, title: str) -> None:
-    """Write scores.json, report.md and worst-N.png (photo | truth | prediction), each whole or not at all."""
+def write_report(
+    folder: Path,
+    data: SegData,
+    scores: Scores,
+    worst: Worst,
+    *,
+    title: str,
+    measures: Sequence[Measure] = (),
+    setting: str = "",
+) -> None:
+    """Write scores.json, report.md, classes.png and worst-N.png (photo | truth | prediction).
+
+    Each is written whole or not at all; the chart needs matplotlib and is left out without it. `setting` says in a line
+    how it was measured, where that was not the network's own way.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({**scores.to_json(), "confusion": scores.confusion.tolist()}, indent=2)
+    content = json.dumps(all_json(scores, measures), indent=2)
     write_atomically(folder / "scores.json", lambda file: file.write(content.encode()))
-    lines = [f"# {title}", "", "```", scores_text(scores, data), "```", "", "## The pictures that went worst", ""]
+    lines = [
+        f"# {title}",
+        "",
+        *([setting, ""] if setting else []),
+        "```",
+        scores_text(scores, data, measures),
+        "```",
+        "",
+    ]
+    if importlib.util.find_spec("matplotlib") is not None:
+        figure = chart(scores, title)
+        write_atomically(folder / "classes.png", lambda file: figure.savefig(file, format="png"))
+        lines += ["![IoU of each class](classes.png)", ""]
+    lines += ["## The pictures that went worst", ""]
     for place, (accuracy, judged) in enumerate(worst.pictures, start=1):
         path = folder / f"worst-{place}.png"
         panel = panel_of(judged, data.classes)
@@ -82,6 +130,27 @@ def write_report(folder: Path, data: SegData, scores: Scores, worst: Worst, *, t
         ]
     text = "\n".join(lines)
     write_atomically(folder / "report.md", lambda file: file.write(text.encode()))
+
+
+def chart(scores: Scores, title: str) -> Figure:
+    """IoU of each class as bars in the classes' colours, with the mean as a line; an absent class has no bar."""
+    from matplotlib.figure import Figure
+
+    names = scores.classes.names
+    figure = Figure(figsize=(7, 1 + 0.3 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    values = 100 * np.nan_to_num(scores.iou)
+    colours = [tuple(part / 255 for part in colour) for colour in scores.classes.palette]
+    bars = axes.barh(range(len(names)), values, color=colours, edgecolor="black", linewidth=0.5)
+    axes.bar_label(bars, [percent(iou) for iou in scores.iou], padding=3, fontsize=8)
+    if not np.isnan(scores.miou):
+        axes.axvline(100 * scores.miou, color="black", linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 110)
+    axes.set_xlabel(f"IoU in %, mean {percent(scores.miou)}")
+    axes.set_title(title, fontsize=9)
+    return figure
 
 
 def panel_of(judged: Judged, classes: Classes) -> Image.Image:

@@ -8,6 +8,8 @@ from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
 from featherseg.runtime.pixels import colourise, letterbox, overlay, read_image, read_mask, resize, save_mask
 from featherseg.runtime.predictor import Prediction, Predictor
+from featherseg.runtime.tiles import Tiles
+from featherseg.runtime.views import Views
 
 __all__ = [
     "Artefact",
@@ -20,6 +22,8 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Preprocessing",
+    "Tiles",
+    "Views",
     "colourise",
     "label_scores",
     "letterbox",
