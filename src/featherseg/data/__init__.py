@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from featherseg.data import camvid, folder
+from featherseg.data import camvid, camvid32, cityscapes, coco, folder, labelme, voc, yolo
 from featherseg.data.formats import Format
 from featherseg.data.samples import Sample, SegData, class_frequencies
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
@@ -14,7 +14,14 @@ __all__ = ["FORMATS", "Format", "Sample", "SegData", "class_frequencies", "detec
 
 FORMATS: dict[str, Format] = {
     "folder": folder.FORMAT,
+    "cityscapes": cityscapes.FORMAT,
+    "voc_aug": voc.AUG_FORMAT,
+    "voc": voc.FORMAT,
     "camvid": camvid.FORMAT,
+    "camvid32": camvid32.FORMAT,
+    "coco": coco.FORMAT,
+    "yolo": yolo.FORMAT,
+    "labelme": labelme.FORMAT,
 }
 """Name -> format; a tree is taken for the first that it looks like."""
 

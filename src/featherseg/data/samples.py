@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -123,7 +123,9 @@ class SegData:
         faults += read.faults
         if read.ids is not None:
             if image is not None and read.ids.shape != size:
-                faults.append(Fault(pair.mask, "size-mismatch", size_detail(image.shape, read.ids.shape)))
+                faults.append(
+                    Fault(pair.mask, "size-mismatch", size_detail(pair.image.name, image.shape, read.ids.shape))
+                )
             doubtful = any(fault.kind == "binary-mask" for fault in faults)
             if not doubtful and (read.ids == self.masks.classes.ignore_index).all():
                 faults.append(Fault(pair.mask, "all-ignore", "no pixel has a class"))
@@ -139,6 +141,10 @@ class SegData:
         choice[old] = np.arange(len(old))
         return replace(self, classes=chosen, choice=choice)
 
+    def every(self, step: int, first: int) -> SegData:
+        """Each step-th picture from the first on: one process' share."""
+        return replace(self, pairs=self.pairs[first::step], decoded=self.decoded[first::step])
+
     def in_memory(self, progress: Progress | None = None) -> SegData:
         """The same data with every picture decoded, and so checked, once and for all."""
         samples = []
@@ -149,10 +155,10 @@ class SegData:
         return replace(self, decoded=tuple(samples))
 
 
-def size_detail(picture: tuple[int, ...], mask: tuple[int, ...]) -> str:
+def size_detail(name: str, picture: tuple[int, ...], mask: tuple[int, ...]) -> str:
     """The words of a size mismatch, sizes as width x height."""
     return (
-        "the mask's size differs from its picture's; "
+        f"the mask's size differs from that of its picture {name}; "
         f"expected {picture[1]}x{picture[0]}; got {mask[1]}x{mask[0]}"
     )  # fmt: skip
 
@@ -179,17 +185,24 @@ def pair_up(images: Path, masks: Path, *, split: str) -> Paired:
     by_stem: dict[str, Path] = {}
     for mask in sorted(pictures_in(masks), key=lambda path: path.suffix.lower() != ".png"):
         by_stem.setdefault(mask.stem, mask)
-    pairs = tuple(Pair(image, by_stem[image.stem]) for image in pictures if image.stem in by_stem)
+    return match([(image.stem, image) for image in pictures], by_stem, images=images, labels=masks, ending=".png")
+
+
+def match(
+    pictures: Sequence[tuple[str, Path]], files: Mapping[str, Path], *, images: Path, labels: Path, ending: str
+) -> Paired:
+    """Pictures and label files that share a name; `images`, `labels` and `ending` say where the missing ones belong."""
+    pairs = tuple(Pair(image, files[name]) for name, image in pictures if name in files)
     alone = [
-        Fault(image, "unpaired", f"its mask is missing; expected {masks / image.stem}.png")
-        for image in pictures
-        if image.stem not in by_stem
+        Fault(image, "unpaired", f"its mask is missing; expected {labels / name}{ending}")
+        for name, image in pictures
+        if name not in files
     ]
-    stems = {image.stem for image in pictures}
+    known = {name for name, _ in pictures}
     alone += [
-        Fault(mask, "unpaired", f"its picture is missing; expected one in {images}")
-        for stem, mask in sorted(by_stem.items())
-        if stem not in stems
+        Fault(file, "unpaired", f"its picture is missing; expected one in {images}")
+        for name, file in sorted(files.items())
+        if name not in known
     ]
     return Paired(pairs, tuple(alone))
 
