@@ -73,21 +73,23 @@ def soft_dice_loss(pixels: Pixels, *, eps: float, mask_ignored: bool) -> Tensor:
     probs = pixels.log_probs.exp()  # (N, C, H, W)
     valid = pixels.valid.float()
     predicted = (probs * valid.unsqueeze(1) if mask_ignored else probs).sum((0, 2, 3))  # (C,)
-    both = sum_by_class(pixels.log_p.exp() * valid, pixels)  # sum p g: of p_t alone, no map of one-hot labels
-    dice = (2 * both + eps) / (predicted + sum_by_class(valid, pixels) + eps)
+    both, truth = sums_by_class((pixels.log_p.exp() * valid, valid), pixels)  # sum p g needs p_t alone
+    dice = (2 * both + eps) / (predicted + truth + eps)
     return (1 - dice.mean()) * pixels.valid.any()
 
 
-def sum_by_class(values: Tensor, pixels: Pixels) -> Tensor:
-    """The sum of (N,H,W) over the pixels of each class, (C,).
+def sums_by_class(maps: tuple[Tensor, ...], pixels: Pixels) -> list[Tensor]:
+    """For each map (N,H,W) its sums over the pixels of each class, (C,).
 
     First row by row, so that a float32 sum loses nothing however many pixels there are; along one flat dimension, for
     which torch documents a deterministic kernel on GPUs.
     """
     classes = pixels.log_probs.shape[1]
-    rows, width = values.shape[0] * values.shape[1], values.shape[2]
-    place = torch.arange(rows, device=values.device).repeat_interleave(width) * classes + pixels.label.flatten()
-    return values.new_zeros(rows * classes).scatter_add(0, place, values.flatten()).view(rows, classes).sum(0)
+    pictures, height, width = pixels.label.shape
+    rows = torch.arange(pictures * height, device=pixels.label.device).view(pictures, height, 1)
+    place = (rows * classes + pixels.label).flatten()
+    zeros = pixels.log_p.new_zeros(pictures * height * classes)
+    return [zeros.scatter_add(0, place, values.flatten()).view(-1, classes).sum(0) for values in maps]
 
 
 def check_dice(eps: float, mask_ignored: bool) -> None:
