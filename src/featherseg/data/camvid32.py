@@ -76,7 +76,7 @@ def pair_split(root: Path, split: str) -> Paired:
         raise FeathersegError(f"{listing}: there is no such list", expected=f"the names of the {split} split")
     names = [Path(line.split()[0]).stem for line in listing.read_text(encoding="utf-8").splitlines() if line.split()]
     by_name = {pair.image.stem: pair for pair in paired.pairs}
-    faults = {fault.file.stem: fault for fault in paired.unpaired}
+    faults = {fault.file.stem.removesuffix(MASK_END): fault for fault in paired.unpaired}
     for name in names:
         if name not in by_name and name not in faults:
             raise FeathersegError(f"{listing}: {name} is not in {root / STILLS}", remedy="correct the list")
