@@ -85,7 +85,7 @@ def sums_by_class(maps: tuple[Tensor, ...], pixels: Pixels) -> list[Tensor]:
     which torch documents a deterministic kernel on GPUs.
     """
     classes = pixels.log_probs.shape[1]
-    pictures, height, width = pixels.label.shape
+    pictures, height = pixels.label.shape[:2]
     rows = torch.arange(pictures * height, device=pixels.label.device).view(pictures, height, 1)
     place = (rows * classes + pixels.label).flatten()
     zeros = pixels.log_p.new_zeros(pictures * height * classes)
