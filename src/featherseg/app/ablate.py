@@ -3,6 +3,11 @@
 With a table's name, each row's network is built and its parameters are printed, its multiply-accumulates (MACs), its
 cost in the paper's own convention and its size, then what the paper prints, then how each row is built and where the
 paper errs. Nothing is trained or downloaded.
+
+With --train the rows are trained one after the other by the recipe of their network for the data (MODEL_camvid for
+data.format=camvid), each in its own run directory below out (default runs/ablate), and scored. A finished row is not
+trained again, a row that was stopped goes on, rows of several tables that are the same run share it. The table is
+printed and written to out as Markdown and JSON, with the run cards.
 """
 
 from __future__ import annotations
@@ -25,6 +30,9 @@ EXAMPLES = """examples:
   featherseg ablate --list               every table, by paper
   featherseg ablate 003-T2               what each attention costs in the network of paper 003
   featherseg ablate 004-I --json         the rows as data: row, model, fields, params, macs, cost, mbytes, theirs
+  featherseg ablate 004-I --train data.format=camvid data.root=~/data/camvid epochs=20
+  featherseg ablate 004-I --train data.format=camvid data.root=~/data/camvid epochs=20 --rows EWA --rows Concat
+  featherseg ablate 004-I --collect data.format=camvid data.root=~/data/camvid epochs=20     print what is trained
 """
 
 
@@ -35,17 +43,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings of the training (with --train)")
     parser.add_argument("--list", action="store_true", help="name every table of every paper")
     parser.add_argument("--json", action="store_true", help="print data instead of text")
-    parser.add_argument("--train", action="store_true", help="train the rows: comes in a later release")
+    parser.add_argument("--train", action="store_true", help="train the rows and print what came of them")
+    parser.add_argument("--collect", action="store_true", help="as --train, of the rows trained so far; trains none")
+    parser.add_argument("--rows", action="append", default=[], metavar="ROW", help="train only the row of this name")
 
 
 def run(args: argparse.Namespace) -> int:
     """List the tables or print one; returns the exit code."""
-    if args.train:
-        raise FeathersegError("--train comes in a later release", remedy="featherseg train RECIPE trains one network")
-    if args.settings:
+    training = args.train or args.collect
+    if args.settings and not training:
         raise FeathersegError(
-            f"{args.settings[0]!r} is a setting of the training",
-            remedy="leave it out: --train comes in a later release",
+            f"{args.settings[0]!r} is a setting of the training", remedy="add --train, or leave it out"
         )
     if args.list and args.table:
         raise FeathersegError("ablate", expected="TABLE or --list", got="both", remedy="leave one out")
@@ -55,6 +63,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.table:
         raise FeathersegError("ablate", expected="TABLE or --list", got="neither", remedy="featherseg ablate --list")
     table = find_table(args.table)
+    if training:
+        from featherseg.app.ablate_training import train_table
+
+        return train_table(table, args.settings, rows=args.rows, collect=args.collect, as_json=args.json)
     counted = count(table)
     rows = [described(table, row, counts) for row, counts in zip(table.rows, counted, strict=True)]
     print(json_text(rows) if args.json else table_text(table, counted))

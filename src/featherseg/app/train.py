@@ -15,13 +15,14 @@ from, and last.safetensors and best.safetensors to use: featherseg predict photo
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 from dataclasses import replace
 from typing import Any
 
 from featherseg.app.arguments import add_device
 from featherseg.recipes import RECIPES
+from featherseg.recipes.settings import Recipe
+from featherseg.recipes.tables import PAPERS
 from featherseg.runtime.errors import refuse_unknown
 from featherseg.training import Run, train, with_overrides
 from featherseg.training.directory import read_progress
@@ -59,13 +60,20 @@ def outcome(asked: Run) -> dict[str, Any]:
 
 
 def recipes_text() -> str:
-    """The recipes with the first line of their docstrings, and the keys of a run."""
+    """The recipes by paper, each with its target score, and the keys of a run."""
     width = max(map(len, RECIPES))
-    lines = [f"  {name:<{width}}  {first_line(recipe)}" for name, recipe in RECIPES.items()]
-    keys = ", ".join(next(iter(RECIPES.values()))().to_json())
-    return "recipes:\n" + "\n".join(lines) + f"\n\nkeys: {keys} (see --show for their parts and values)"
+    lines = []
+    for paper in dict.fromkeys(recipe.paper for recipe in RECIPES.values()):
+        lines.append(f"  paper {paper}: {PAPERS[paper]}" if paper else "  baselines")
+        lines += [f"    {name:<{width}}  {about(recipe)}" for name, recipe in RECIPES.items() if recipe.paper == paper]
+    keys = ", ".join(RECIPES["affnet_folder"]().to_json())
+    return (
+        "recipes, with the mIoU to be reached:\n"
+        + "\n".join(lines)
+        + f"\n\nkeys: {keys} (see --show for their parts and values)"
+    )
 
 
-def first_line(function: Any) -> str:
-    """The first line of a docstring."""
-    return (inspect.getdoc(function) or "").splitlines()[0]
+def about(recipe: Recipe) -> str:
+    """What a recipe is for, its target and how long it takes."""
+    return f"{recipe.title} [{recipe.target}]" if recipe.target else recipe.title

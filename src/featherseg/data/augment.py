@@ -1,4 +1,4 @@
-"""Joint augmentation of a picture and its class ids: scale, crop, flip, colour; randomness is an argument."""
+"""Joint augmentation of a picture and its class ids: scale, crop, turn, colour; randomness is an argument."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as PILImage
+from PIL import ImageFilter
 
 from featherseg.data.masks import Mask
 from featherseg.data.samples import Image
-from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.errors import FeathersegError, refuse_unknown
 from featherseg.runtime.pixels import GRAY
 
 # RGB -> luma and two chroma axes (YIQ): in it, hue is an angle and saturation a length.
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 FROM_YIQ = np.linalg.inv(TO_YIQ)
 
+BLUR_SIGMA = 1.1  # of a 5x5 Gaussian
+ROTATED_SHARE = 0.25  # of the pictures, where rotation is asked for
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
     """What training does to a picture; every value is drawn from the generator handed in.
+
+    The second half are the ways of paper 003's code family; `recipes.dsc_deeplab` sets them together.
 
     Attributes:
         crop_size: (height, width) of what comes out.
@@ -29,6 +35,13 @@ class Augment:
         contrast: factor 1 +- this, about the picture's mean.
         saturation: factor 1 +- this.
         hue: angle in radians +- this.
+        scale_of: what the factor refers to: the "picture", or the "crop": then it is uniform itself, and the picture
+            with factor 1 just fits into the crop.
+        aspect: width over height is changed by (1 +- this) / (1 +- this).
+        rotation: a quarter of the pictures is turned by up to so many degrees.
+        blur: probability of a 5x5 Gaussian blur.
+        hsv: hue, saturation and value are multiplied by 1 +- these.
+        pad_label: the label of what lies outside the picture; -1 ignores it.
     """
 
     crop_size: tuple[int, int] = (360, 480)
@@ -38,13 +51,25 @@ class Augment:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    scale_of: str = "picture"
+    aspect: float = 0.0
+    rotation: float = 0.0
+    blur: float = 0.0
+    hsv: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pad_label: int = -1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "crop_size", tuple(int(side) for side in self.crop_size))
         object.__setattr__(self, "scale", tuple(float(factor) for factor in self.scale))
         if len(self.crop_size) != 2 or min(self.crop_size) < 32:
             raise FeathersegError("augment.crop_size", expected="(height, width) of 32 or more", got=self.crop_size)
-        for name in ("flip", "brightness", "contrast", "saturation"):
+        object.__setattr__(self, "hsv", tuple(float(gain) for gain in self.hsv))
+        refuse_unknown("augment.scale_of", self.scale_of, ("picture", "crop"))
+        if len(self.hsv) != 3 or not all(0 <= gain < 1 for gain in self.hsv):
+            raise FeathersegError("augment.hsv", expected="three gains of 0 to below 1", got=self.hsv)
+        if not 0 <= self.aspect < 1 or not 0 <= self.rotation <= 180 or not -1 <= self.pad_label <= 255:
+            raise FeathersegError("augment", expected="0 <= aspect < 1, rotation 0..180, pad_label -1..255")
+        for name in ("flip", "brightness", "contrast", "saturation", "blur"):
             if not 0 <= getattr(self, name) <= 1:
                 raise FeathersegError(f"augment.{name}", expected="0..1", got=getattr(self, name))
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
@@ -54,16 +79,22 @@ class Augment:
         self, image: Image, mask: Mask, rng: np.random.Generator, *, ignore_index: int = 255
     ) -> tuple[Image, Mask]:
         """uint8 (H,W,3), uint8 (H,W) -> the same at `crop_size`; what lies outside the picture is gray and ignored."""
-        image, mask = self.scaled_crop(image, mask, rng, ignore_index)
+        outside = ignore_index if self.pad_label < 0 else self.pad_label
+        image, mask = self.scaled_crop(image, mask, rng, outside)
         if rng.random() < self.flip:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        return np.ascontiguousarray(self.recolour(image, rng)), np.ascontiguousarray(mask)
+        image = self.recolour(np.ascontiguousarray(image), rng)
+        mask = np.ascontiguousarray(mask)
+        if self.blur and rng.random() < self.blur:
+            image = np.array(PILImage.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR_SIGMA)))
+        if self.rotation and rng.random() < ROTATED_SHARE:
+            image, mask = rotated(image, mask, float(rng.uniform(-self.rotation, self.rotation)), outside)
+        return (hsv_jittered(image, self.hsv, rng) if any(self.hsv) else image), mask
 
-    def scaled_crop(self, image: Image, mask: Mask, rng: np.random.Generator, ignore_index: int) -> tuple[Image, Mask]:
+    def scaled_crop(self, image: Image, mask: Mask, rng: np.random.Generator, outside: int) -> tuple[Image, Mask]:
         """Choose the window first and resize only what is in it: the cost is that of the crop, not of the picture."""
         height, width = mask.shape
-        factor = float(np.exp(rng.uniform(*np.log(self.scale))))
-        full = (max(1, round(height * factor)), max(1, round(width * factor)))  # the size of the whole scaled picture
+        full = self.scaled_size(height, width, rng)  # the size of the whole scaled picture
         top, left = (draw_offset(side, crop, rng) for side, crop in zip(full, self.crop_size, strict=True))
         rows = (max(0, -top), min(self.crop_size[0], full[0] - top))  # where in the crop the picture lies
         columns = (max(0, -left), min(self.crop_size[1], full[1] - left))
@@ -77,10 +108,22 @@ class Augment:
         window = slice(*rows), slice(*columns)
         out_image = np.empty((*self.crop_size, 3), np.uint8)
         out_image[:] = GRAY
-        out_mask = np.full(self.crop_size, ignore_index, np.uint8)
+        out_mask = np.full(self.crop_size, outside, np.uint8)
         out_image[window] = np.asarray(PILImage.fromarray(image).resize(size, PILImage.Resampling.BILINEAR, box))
         out_mask[window] = np.asarray(PILImage.fromarray(mask).resize(size, PILImage.Resampling.NEAREST, box))
         return out_image, out_mask
+
+    def scaled_size(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
+        """The (height, width) that the whole picture is scaled to."""
+        if self.scale_of == "picture":
+            factor = float(np.exp(rng.uniform(*np.log(self.scale))))
+        else:
+            factor = min(self.crop_size[0] / height, self.crop_size[1] / width) * float(rng.uniform(*self.scale))
+        stretch = 1.0
+        if self.aspect:
+            up, down = rng.uniform(1 - self.aspect, 1 + self.aspect, 2)
+            stretch = float(np.sqrt(up / down))
+        return max(1, round(height * factor / stretch)), max(1, round(width * factor * stretch))
 
     def recolour(self, image: Image, rng: np.random.Generator) -> Image:
         """Brightness, contrast, saturation and hue as one affine map of RGB."""
@@ -103,3 +146,20 @@ def draw_offset(side: int, crop: int, rng: np.random.Generator) -> int:
     """Where the crop begins in the scaled picture; negative where the picture is the smaller one and lies inside."""
     low, high = sorted((0, side - crop))
     return int(rng.integers(low, high + 1))
+
+
+def rotated(image: Image, mask: Mask, degrees: float, outside: int) -> tuple[Image, Mask]:
+    """Both turned about their middle; what comes in from outside is gray, and `outside` in the mask."""
+    turned = PILImage.fromarray(image).rotate(degrees, PILImage.Resampling.BILINEAR, fillcolor=GRAY)
+    labels = PILImage.fromarray(mask).rotate(degrees, PILImage.Resampling.NEAREST, fillcolor=outside)
+    return np.array(turned), np.array(labels)
+
+
+def hsv_jittered(image: Image, gains: tuple[float, float, float], rng: np.random.Generator) -> Image:
+    """Hue (round the circle), saturation and value (clipped) times 1 +- their gains."""
+    factors = 1 + rng.uniform(-1, 1, 3) * gains
+    steps = np.arange(256)
+    hue = (steps * factors[0]) % 256
+    rest = [np.clip(steps * factor, 0, 255) for factor in factors[1:]]
+    table = np.concatenate([hue, *rest]).astype(np.uint8).tolist()
+    return np.array(PILImage.fromarray(image).convert("HSV").point(table).convert("RGB"))

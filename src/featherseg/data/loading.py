@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -45,12 +46,29 @@ class Augmented(Dataset[Batch | FeathersegError]):
 
 
 class Order(Sampler[list[Key]]):
-    """The batches of one epoch after the other, shuffled by (seed, epoch); the last incomplete batch is dropped."""
+    """The batches of one epoch after the other, shuffled by (seed, epoch); the last incomplete batch is dropped.
 
-    def __init__(self, length: int, *, batch_size: int, seed: int) -> None:
+    A batch may be shared by several processes, and taken in several parts: iterating gives this process' parts. The
+    pictures of a batch are the same however it is shared out.
+
+    Args:
+        length: pictures in all.
+        batch_size: pictures in a batch.
+        seed: of the order.
+        part: pictures in a part; 0 for the whole batch.
+        rank: this process' number.
+        world: how many processes share each batch.
+    """
+
+    def __init__(
+        self, length: int, *, batch_size: int, seed: int, part: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
+        self.part = part or batch_size
+        self.rank = rank
+        self.world = world
         self.epoch = 0
         self.first_batch = 0
 
@@ -58,6 +76,11 @@ class Order(Sampler[list[Key]]):
     def batches(self) -> int:
         """Batches in a whole epoch."""
         return self.length // self.batch_size
+
+    @property
+    def parts(self) -> int:
+        """Parts of a batch that fall to this process."""
+        return self.batch_size // (self.part * self.world)
 
     def start(self, epoch: int, first_batch: int) -> None:
         """The next iteration gives this epoch, from this batch on."""
@@ -67,11 +90,18 @@ class Order(Sampler[list[Key]]):
         """Lists of (epoch, index)."""
         order = np.random.default_rng((self.seed, self.epoch, 0)).permutation(self.length)
         for batch in range(self.first_batch, self.batches):
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, int(index)) for index in chosen]
+            for part in range(self.rank * self.parts, (self.rank + 1) * self.parts):
+                first = batch * self.batch_size + part * self.part
+                yield [(self.epoch, int(index)) for index in order[first : first + self.part]]
 
     def __len__(self) -> int:
-        return self.batches - self.first_batch
+        return (self.batches - self.first_batch) * self.parts
+
+    def grouped(self, loader: Iterable[Batch]) -> Iterator[list[Batch]]:
+        """A loader's parts, batch by batch."""
+        parts = iter(loader)
+        while group := list(islice(parts, self.parts)):
+            yield group
 
 
 class Loader:

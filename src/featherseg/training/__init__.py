@@ -1,7 +1,8 @@
 """Training: a Run in, a run directory out."""
 
 from featherseg.training.loop import train
-from featherseg.training.run import DataSpec, Part, Run, with_overrides
+from featherseg.training.overrides import with_overrides
+from featherseg.training.run import DataSpec, Freeze, Part, Run
 from featherseg.training.schedules import SCHEDULES
 
-__all__ = ["SCHEDULES", "DataSpec", "Part", "Run", "train", "with_overrides"]
+__all__ = ["SCHEDULES", "DataSpec", "Freeze", "Part", "Run", "train", "with_overrides"]

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 
+from featherseg.metrics import Scores
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import write_atomically
 from featherseg.training.run import Run
+from featherseg.training.state import Progress
 
 COLUMNS = (
     "epoch", "step", "lr", "loss", "val_miou", "val_pixel_accuracy", "val_class_accuracy", "val_fwiou", "seconds",
@@ -121,21 +123,26 @@ def git(here: Path, *words: str) -> str | None:
 class MetricsFile:
     """metrics.csv, one row per epoch; opened for a resumed run it is cut back to the epochs that count."""
 
-    def __init__(self, folder: Path, *, epochs_done: int) -> None:
+    def __init__(self, folder: Path, *, epochs_done: int, writes: bool = True) -> None:
         self.path = folder / "metrics.csv"
+        self.writes = writes
         self.rows: list[dict[str, str]] = []
         if self.path.is_file():
             with self.path.open(newline="") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs_done]
         self.write()
 
-    def add(self, **values: float | int | None) -> None:
-        """Append the row of one epoch; a value that was not measured is left empty."""
-        self.rows.append({name: format_number(values.get(name)) for name in COLUMNS})
+    def add(self, progress: Progress, rate: float, loss: float, scores: Scores | None) -> None:
+        """Append the row of the epoch just done, with its last rate; a value that was not measured is left empty."""
+        measured = (scores.miou, scores.pixel_accuracy, scores.class_accuracy, scores.fwiou) if scores else (None,) * 4
+        values = (progress.epoch, progress.step, rate, loss, *measured, progress.seconds)
+        self.rows.append({name: format_number(value) for name, value in zip(COLUMNS, values, strict=True)})
         self.write()
 
     def write(self) -> None:
-        """Write the whole file anew, atomically."""
+        """Write the whole file anew, atomically; of several processes one does."""
+        if not self.writes:
+            return
         lines = [",".join(COLUMNS), *(",".join(row[name] for name in COLUMNS) for row in self.rows)]
         text = "\n".join(lines) + "\n"
         write_atomically(self.path, lambda file: file.write(text.encode()))
@@ -146,30 +153,6 @@ def format_number(value: float | int | None) -> str:
     if value is None:
         return ""
     return str(value) if isinstance(value, int) else f"{value:.6g}"
-
-
-def draw_curves(folder: Path, rows: list[dict[str, str]]) -> None:
-    """curves.png: the loss and the validation mIoU over the epochs."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left = figure.add_subplot()
-    right = left.twinx()
-    left.plot([int(row["epoch"]) for row in rows], [float(row["loss"]) for row in rows], color="tab:gray", label="loss")
-    scored = [row for row in rows if row["val_miou"]]
-    right.plot(
-        [int(row["epoch"]) for row in scored],
-        [100 * float(row["val_miou"]) for row in scored],
-        color="tab:blue",
-        marker=".",
-        label="val mIoU",
-    )
-    left.set(xlabel="epoch", ylabel="training loss")
-    right.set(ylabel="val mIoU / %")
-    figure.legend(loc="outside upper center", ncols=2)
-    write_atomically(folder / "curves.png", lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def read_progress(folder: Path | str) -> dict[str, Any]:

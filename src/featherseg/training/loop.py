@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featherseg.data import SegData, open_data
-from featherseg.data.loading import Augmented, Loader, Order
+from featherseg.data.loading import Augmented, Batch, Loader, Order
 from featherseg.evaluation import evaluate
 from featherseg.metrics import Scores
-from featherseg.models import SegNetwork, create_model
+from featherseg.models import create_model
 from featherseg.models.checkpoint import save_checkpoint
-from featherseg.models.engine import Normalise, TorchEngine, choose_device
+from featherseg.models.engine import Normalise, TorchEngine
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.predictor import Predictor
 from featherseg.training import state as states
-from featherseg.training.directory import MetricsFile, claim, draw_curves, machine, recognise
+from featherseg.training.card import run_card
+from featherseg.training.directory import MetricsFile, claim, recognise
+from featherseg.training.distributed import World, join, synchronise_norms
 from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import Start, start_from
 from featherseg.training.objective import make_loss, objective
+from featherseg.training.opening import open_both, part_size, refuse_tiny_batches, usable_precision
+from featherseg.training.phases import Phase, parameter_groups, phases_of, set_frozen
+from featherseg.training.pictures import Samples, TensorBoard, draw_curves
 from featherseg.training.progress import Reporter
 from featherseg.training.run import OPTIMISERS, Run
-from featherseg.training.schedules import SCHEDULES, Schedule
+from featherseg.training.schedules import Schedule
 from featherseg.training.state import Progress, Saved
 
 STATE_EVERY_SECONDS = 600.0
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def train(run: Run) -> Path:
@@ -43,34 +49,45 @@ def train(run: Run) -> Path:
     """
     folder = recognise(run)
     saved = states.read_newest_state(folder)
-    if saved is not None and saved.progress.epoch >= run.epochs:
-        Reporter(run).say(f"{folder}: finished, {run.epochs} epochs, {best_text(saved.progress)}")
+    world = join(run.device)
+    if saved is not None and (saved.progress.epoch >= run.epochs or saved.progress.stopped):
+        early = " (stopped early)" if saved.progress.stopped else ""
+        line = f"{folder}: finished, {saved.progress.epoch} epochs{early}, {saved.progress.best_text()}"
+        Reporter(run, silent=not world.first).say(line)
         return folder
-    Training(run, folder, saved).fit()
+    Training(run, folder, saved, world).fit()
     return folder
 
 
 class Training:
     """One run in memory: the network and everything that changes while it learns. Making one writes nothing."""
 
-    def __init__(self, run: Run, folder: Path, saved: Saved | None) -> None:
+    def __init__(self, run: Run, folder: Path, saved: Saved | None, world: World | None = None) -> None:
         self.run, self.folder = run, folder
-        self.train_data, self.val_data = open_both(run)
-        self.device = choose_device(run.device)
+        self.world = world or join(run.device)
+        self.reporter = Reporter(run, silent=not self.world.first)
+        self.train_data, self.val_data = open_both(run, self.reporter)
         torch.manual_seed(run.seed)
         torch.use_deterministic_algorithms(run.deterministic)
         classes = self.train_data.classes
         self.network = create_model(run.model.name, num_classes=len(classes), **run.model.fields)
-        refuse_tiny_batches(run, self.network, len(self.train_data))
-        self.order = Order(len(self.train_data), batch_size=run.batch_size, seed=run.seed)
-        self.schedule = make_schedule(run, steps_per_epoch=self.order.batches)
-        self.loss = make_loss(run, self.train_data)
-        self.reporter = Reporter(run)
+        self.phases = phases_of(run)
+        for phase in self.phases:
+            refuse_tiny_batches(run, self.network, phase, len(self.train_data), self.world)
+            set_frozen(self.network, phase.frozen)
+        with self.reporter.task("count classes") as progress:
+            self.loss = make_loss(run, self.network, self.train_data, progress)
         self.start = start_from(run.init, self.network, run.model, classes) if run.init else Start([], {})
-        layout = torch.channels_last if run.channels_last else torch.contiguous_format
-        self.network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
-        self.normalise = Normalise(run.preprocessing).to(self.device)
-        self.optimiser = OPTIMISERS[run.optim.name](self.network.parameters(), **run.optim.fields)
+        self.layout = torch.channels_last if run.channels_last else torch.contiguous_format
+        self.network.to(self.world.device, memory_format=self.layout)  # type: ignore[call-overload]
+        if run.sync_bn and self.world.size > 1:
+            synchronise_norms(self.network, self.world)
+        self.forward = torch.compile(self.network, dynamic=False) if run.compile else self.network
+        self.normalise = Normalise(run.preprocessing).to(self.world.device)
+        groups = parameter_groups(self.network, run.encoder_lr)
+        self.optimiser = OPTIMISERS[run.optim.name](groups, **run.optim.fields)
+        self.precision = usable_precision(run.precision, self.world.device, self.reporter)
+        self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=self.precision == "fp16")
         self.ema = EMA(self.network, run.ema) if run.ema else None
         self.progress = Progress()
         if saved is not None:
@@ -81,62 +98,114 @@ class Training:
 
     def fit(self) -> None:
         """Train from where the run stands to its end."""
-        claim(self.folder, self.run)
-        metrics = MetricsFile(self.folder, epochs_done=self.progress.epoch)
-        dataset = Augmented(self.train_data, self.run.augment, seed=self.run.seed)
-        loader = Loader(dataset, self.order, workers=self.run.workers)
-        last_state = time.monotonic()
+        if self.world.first:
+            claim(self.folder, self.run)
+        self.world.wait()
+        metrics = MetricsFile(self.folder, epochs_done=self.progress.epoch, writes=self.world.first)
+        wanted = self.run.tensorboard and self.world.first
+        board = TensorBoard(self.folder, wanted=wanted, epochs_done=self.progress.epoch)
+        self.last_state = time.monotonic()
         with self.reporter:
-            for epoch in range(self.progress.epoch, self.run.epochs):
-                began, before = time.monotonic(), self.progress.seconds
-                self.order.start(epoch, self.progress.batch)
-                for images, target in self.reporter.batches(epoch, self.order.batches, self.progress.batch, loader):
-                    loss = self.step(images, target)
-                    self.progress = replace(
-                        self.progress,
-                        step=self.progress.step + 1,
-                        batch=self.progress.batch + 1,
-                        loss_sum=self.progress.loss_sum + loss,
-                        seconds=before + time.monotonic() - began,
-                    )
-                    if time.monotonic() - last_state > STATE_EVERY_SECONDS:
-                        self.save_state()
-                        last_state = time.monotonic()
-                scores = self.validate(epoch)
-                mean_loss = self.progress.loss_sum / self.order.batches
-                self.progress = replace(self.progress, epoch=epoch + 1, batch=0, loss_sum=0.0)
-                metrics.add(**row(self.progress, self.schedule, mean_loss, scores))
+            for phase in self.phases:
+                if self.progress.epoch < phase.end and not self.progress.stopped:
+                    self.fit_phase(phase, metrics, board)
+        board.close()
+        early = ", stopped early" if self.progress.stopped else ""
+        self.reporter.say(f"{self.folder}: done{early}, {self.progress.best_text()}")
+
+    def fit_phase(self, phase: Phase, metrics: MetricsFile, board: TensorBoard) -> None:
+        """Train the epochs of one phase that are still to come."""
+        set_frozen(self.network, phase.frozen)
+        if phase.frozen or phase.first:
+            self.reporter.say(f"the encoder is {'frozen' if phase.frozen else 'thawed'}")
+        part = part_size(self.run, phase.batch_size, self.world)
+        order = Order(
+            len(self.train_data),
+            batch_size=phase.batch_size,
+            seed=self.run.seed,
+            part=part,
+            rank=self.world.rank,
+            world=self.world.size,
+        )
+        dataset = Augmented(self.train_data, self.run.augment, seed=self.run.seed)
+        loader = Loader(dataset, order, workers=self.run.workers)
+        schedule = phase.schedule(self.run, order.batches)
+        for epoch in range(self.progress.epoch, phase.end):
+            order.start(epoch, self.progress.batch)
+            self.fit_epoch(epoch, phase, order, loader, schedule)
+            rate = schedule(phase.place(self.run, epoch, order.batches - 1, order.batches))
+            scores = self.validate(epoch)
+            mean_loss = self.progress.loss_sum / order.batches
+            self.progress = replace(self.progress, epoch=epoch + 1, batch=0, loss_sum=0.0)
+            metrics.add(self.progress, rate, mean_loss, scores)
+            if self.world.first:
                 draw_curves(self.folder, metrics.rows)
+                board.add(metrics.rows[-1])
                 self.save_checkpoint("last.safetensors", scores)
                 self.save_state()
-                last_state = time.monotonic()
-                self.reporter.epoch_done(metrics.rows[-1])
-        self.reporter.say(f"{self.folder}: done, {best_text(self.progress)}")
+            self.reporter.epoch_done(metrics.rows[-1])
+            if self.progress.stopped:
+                return
 
-    def step(self, images: Tensor, target: Tensor) -> float:
-        """One optimiser step; returns the loss."""
+    def fit_epoch(self, epoch: int, phase: Phase, order: Order, loader: Loader, schedule: Schedule) -> None:
+        """Train one epoch, from the batch that comes next."""
+        began, before = time.monotonic(), self.progress.seconds
+        batches = order.grouped(loader)
+        for parts in self.reporter.batches(epoch, order.batches, self.progress.batch, batches):
+            rate = schedule(phase.place(self.run, epoch, self.progress.batch, order.batches))
+            loss = self.step(parts, rate)
+            self.progress = replace(
+                self.progress,
+                step=self.progress.step + 1,
+                batch=self.progress.batch + 1,
+                loss_sum=self.progress.loss_sum + loss,
+                seconds=before + time.monotonic() - began,
+            )
+            if self.world.first and time.monotonic() - self.last_state > STATE_EVERY_SECONDS:
+                self.save_state()
+
+    def step(self, parts: Sequence[Batch], rate: float) -> float:
+        """One optimiser step over the parts of a batch at this learning rate; returns the loss of the whole batch.
+
+        What is random in a network is drawn anew from (seed, step, process), so a resumed run draws the same.
+        """
+        torch.manual_seed((self.run.seed * 1_000_003 + self.progress.step) * 1009 + self.world.rank)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule(self.progress.step)
+            group["lr"] = rate * group["scale"]
         self.network.train()
-        layout = torch.channels_last if self.run.channels_last else torch.contiguous_format
-        images = self.normalise(images.to(self.device, non_blocking=True)).contiguous(memory_format=layout)
-        target = target.to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16"):
-            output = self.network(images)
-        loss = objective(
-            output, target, self.loss, aux_weight=self.run.aux_weight, align_corners=self.network.align_corners
-        )
-        if not torch.isfinite(loss):
+        self.optimiser.zero_grad(set_to_none=True)
+        device, run = self.world.device, self.run
+        targets = [part.target.to(device, non_blocking=True) for part in parts]
+        counts = torch.stack([self.loss.count(target) for target in targets]).sum()
+        normaliser = self.world.total(counts)
+        total = torch.zeros((), device=device)
+        for part, target in zip(parts, targets, strict=True):
+            images = self.normalise(part.images.to(device, non_blocking=True)).contiguous(memory_format=self.layout)
+            with torch.autocast(device.type, AUTOCAST[self.precision], enabled=self.precision != "fp32"):
+                output = self.forward(images)
+            loss = objective(
+                output,
+                target,
+                self.loss,
+                aux_weight=run.aux_weight,
+                align_corners=self.network.align_corners,
+                normaliser=normaliser,
+                share=1 / (len(parts) * self.world.size),
+            )
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        self.world.sum_gradients(self.network.parameters())
+        value = float(self.world.total(total))
+        if not math.isfinite(value):
             raise FeathersegError(
-                f"the loss is {float(loss)} at step {self.progress.step}",
+                f"the loss is {value} at step {self.progress.step}",
                 remedy="lower optim.lr, or use precision=fp32; the run resumes from its last state",
             )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         if self.ema is not None:
             self.ema.update(self.network)
-        return float(loss.detach())
+        return value
 
     def validate(self, epoch: int) -> Scores | None:
         """Score the deployable weights on the val split, and keep them as best where they are; None between turns."""
@@ -146,13 +215,22 @@ class Training:
         artefact = self.artefact(None)
         network = copy.deepcopy(self.network)
         network.load_state_dict(self.weights())
-        engine = TorchEngine(network, artefact, device=self.device)
-        scores = evaluate(Predictor(engine, artefact), self.val_data, progress=self.reporter.validating)
+        engine = TorchEngine(network, artefact, device=self.world.device)
+        mine = self.val_data.every(self.world.size, self.world.rank)
+        samples = Samples(self.run.samples, len(mine), mine.classes)
+        scores = evaluate(Predictor(engine, artefact), mine, progress=self.reporter.validating, observe=samples)
+        confusion = self.world.total(torch.from_numpy(scores.confusion).to(self.world.device)).cpu().numpy()
+        scores = Scores(confusion, scores.classes)
         if math.isnan(scores.miou):
             raise FeathersegError(f"{self.val_data.root}: no pixel of the {self.val_data.split} split has a class")
         if scores.miou > self.progress.best_miou:
-            self.progress = replace(self.progress, best_miou=scores.miou, best_epoch=epoch + 1)
+            self.progress = replace(self.progress, best_miou=scores.miou, best_epoch=epoch + 1, waited=0)
             self.save_checkpoint("best.safetensors", scores, epochs_done=epoch + 1)
+        else:
+            waited = self.progress.waited + 1
+            self.progress = replace(self.progress, waited=waited, stopped=0 < self.run.patience <= waited)
+        if self.world.first:
+            samples.save(self.folder / "samples.png")
         return scores
 
     def weights(self) -> dict[str, Tensor]:
@@ -161,26 +239,18 @@ class Training:
 
     def artefact(self, scores: Scores | None, *, epochs_done: int = 0) -> Artefact:
         """What the trained network says of itself."""
-        card: dict[str, Any] = {
-            "name": self.folder.name,
-            "recipe": self.run.recipe,
-            "model": self.run.model.to_json(),
-            "data": {
-                "format": self.train_data.name,
-                "train": f"{self.train_data.split}, {len(self.train_data)} pictures",
-                "val": f"{self.val_data.split}, {len(self.val_data)} pictures",
-                "root": self.run.data.root,
-                "val_split": self.run.data.val,
-                "terms": self.train_data.terms,
-            },
-            "seed": self.run.seed,
-            "epochs": f"{epochs_done} of {self.run.epochs}",
-            "run": self.run.to_json(),
-            "machine": machine(),
-            "training_seconds": round(self.progress.seconds),
-            "scores": {"val": scores.to_json()} if scores is not None else {},
-            **({"started_from": self.start.card} if self.start.card else {}),
-        }
+        card: dict[str, Any] = run_card(
+            self.run,
+            self.folder.name,
+            self.train_data,
+            self.val_data,
+            self.loss,
+            self.start,
+            self.progress,
+            scores,
+            epochs_done=epochs_done,
+            processes=self.world.size,
+        )
         return Artefact(
             classes=self.train_data.classes,
             preprocessing=self.run.preprocessing,
@@ -192,6 +262,8 @@ class Training:
 
     def save_checkpoint(self, name: str, scores: Scores | None, *, epochs_done: int | None = None) -> None:
         """Write a deployable copy with its card."""
+        if not self.world.first:
+            return
         done = self.progress.epoch if epochs_done is None else epochs_done
         artefact = self.artefact(scores, epochs_done=done)
         save_checkpoint(self.folder / name, self.weights(), self.run.model.to_json(), artefact)
@@ -201,11 +273,12 @@ class Training:
         groups = {
             "model": self.network.state_dict(),
             "optimiser": states.optimiser_tensors(self.optimiser),
-            "random": states.random_tensors(),
+            "scaler": {name: torch.tensor(value) for name, value in self.scaler.state_dict().items()},
         }
         if self.ema is not None:
             groups["ema"] = {**self.ema.weights, "updates": torch.tensor(self.ema.updates)}
         states.write_state(self.folder, self.progress, states.pack(groups))
+        self.last_state = time.monotonic()
 
     def restore(self, saved: Saved) -> None:
         """Take up a saved state, and say so."""
@@ -214,70 +287,12 @@ class Training:
         self.progress = saved.progress
         self.network.load_state_dict(states.unpack(saved.tensors, "model"))
         states.restore_optimiser(self.optimiser, states.unpack(saved.tensors, "optimiser"))
-        states.restore_random(states.unpack(saved.tensors, "random"))
+        scaler = {name: value.item() for name, value in states.unpack(saved.tensors, "scaler").items()}
+        if scaler:
+            self.scaler.load_state_dict(scaler)
         if self.ema is not None:
             averages = states.unpack(saved.tensors, "ema")
             self.ema.updates = int(averages.pop("updates"))
             for name, value in averages.items():
                 self.ema.weights[name].copy_(value)
         self.reporter.say(f"{self.folder}: resuming from step {self.progress.step} (epoch {self.progress.epoch + 1})")
-
-
-def best_text(progress: Progress) -> str:
-    """The best score and its epoch for a message."""
-    return f"best val mIoU {100 * progress.best_miou:.2f} % (epoch {progress.best_epoch})"
-
-
-def open_both(run: Run) -> tuple[SegData, SegData]:
-    """The training and validation splits; kept in memory, and so checked whole, where the run says so."""
-    train_data, val_data = (
-        open_data(run.data.root, run.data.format, split) for split in (run.data.train, run.data.val)
-    )
-    if train_data.pairs == val_data.pairs:
-        raise FeathersegError(
-            f"{run.data.root}: the {run.data.train} and {run.data.val} splits are the same pictures",
-            expected="a score on pictures that were not learned from",
-            remedy=f"put some of them into a split of their own, as images/{run.data.val} and masks/{run.data.val}",
-        )
-    if run.data.cache:
-        train_data, val_data = train_data.in_memory(), val_data.in_memory()
-    return train_data, val_data
-
-
-def make_schedule(run: Run, *, steps_per_epoch: int) -> Schedule:
-    """The run's schedule over all its steps."""
-    return SCHEDULES[run.schedule.name](
-        lr=float(run.optim.fields["lr"]),
-        steps=run.epochs * steps_per_epoch,
-        warmup_steps=round(run.warmup_epochs * steps_per_epoch),
-        **run.schedule.fields,
-    )
-
-
-def refuse_tiny_batches(run: Run, network: SegNetwork, pictures: int) -> None:
-    """Refuse what cannot train: fewer pictures than a batch, or one picture a batch where a 1x1 map is normalised."""
-    if pictures < run.batch_size:
-        raise FeathersegError(
-            "batch_size", expected=f"at most the training split's {pictures} pictures", got=run.batch_size
-        )
-    if network.has_image_pooling and run.batch_size < 2:
-        raise FeathersegError(
-            f"batch_size: {run.model.name} normalises a 1x1 map, which needs two pictures",
-            expected="2 or more",
-            got=run.batch_size,
-        )
-
-
-def row(progress: Progress, schedule: Schedule, loss: float, scores: Scores | None) -> dict[str, Any]:
-    """The row of metrics.csv for the epoch just done."""
-    return {
-        "epoch": progress.epoch,
-        "step": progress.step,
-        "lr": schedule(progress.step - 1),
-        "loss": loss,
-        "val_miou": scores.miou if scores else None,
-        "val_pixel_accuracy": scores.pixel_accuracy if scores else None,
-        "val_class_accuracy": scores.class_accuracy if scores else None,
-        "val_fwiou": scores.fwiou if scores else None,
-        "seconds": progress.seconds,
-    }

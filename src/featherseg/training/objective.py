@@ -7,31 +7,66 @@ from typing import Any
 from torch import Tensor
 
 from featherseg.data import SegData, class_frequencies
+from featherseg.data.samples import Progress
 from featherseg.losses import LOSSES, Loss, loss_fields
-from featherseg.models import SegOutput
+from featherseg.models import SegNetwork, SegOutput
 from featherseg.nn.blocks import resize
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training.run import Run
 
 
-def objective(output: SegOutput, target: Tensor, loss: Loss, *, aux_weight: float, align_corners: bool) -> Tensor:
+def objective(
+    output: SegOutput,
+    target: Tensor,
+    loss: Loss,
+    *,
+    aux_weight: float,
+    align_corners: bool,
+    normaliser: Tensor | None = None,
+    share: float = 1.0,
+) -> Tensor:
     """The loss of a network's output: the main scores, plus `aux_weight` times each auxiliary head's.
 
     Scores are resized to the target here, once; nowhere else in training.
+
+    Args:
+        output: what the network gave.
+        target: (N,H,W) class ids.
+        loss: of scores against a target of the same size.
+        aux_weight: weight of each auxiliary head.
+        align_corners: how the network's scores are resized.
+        normaliser: what the whole batch's pixel losses are divided by, where `target` is a part of the batch.
+        share: the part's share of the batch, which weighs what is a mean over each part.
     """
     size = (target.shape[-2], target.shape[-1])
-    total = loss(resize(output.logits.float(), size, align_corners=align_corners), target)
+
+    def of(logits: Tensor, presence: Tensor | None = None) -> Tensor:
+        scores = resize(logits.float(), size, align_corners=align_corners)
+        return loss(scores, target, normaliser=normaliser, share=share, presence=presence)
+
+    total = of(output.logits, output.presence)
     for logits in output.aux_logits:
-        total = total + aux_weight * loss(resize(logits.float(), size, align_corners=align_corners), target)
+        total = total + aux_weight * of(logits)
     return total
 
 
-def make_loss(run: Run, data: SegData) -> Loss:
+def make_loss(run: Run, network: SegNetwork, data: SegData, progress: Progress | None = None) -> Loss:
     """The run's loss; class frequencies are counted from the training split where it wants them."""
+    if LOSSES[run.loss.name].needs_presence and getattr(network, "presence", None) is None:
+        raise FeathersegError(
+            f"loss {run.loss.name!r}",
+            expected="a network with a presence head",
+            got=run.model.name,
+            remedy="affnet has one: model=affnet model.presence=true",
+        )
     fields: dict[str, Any] = {"ignore_index": data.classes.ignore_index, **run.loss.fields}
-    if "frequencies" in loss_fields(run.loss.name):
-        frequencies = tuple(fields.get("frequencies") or class_frequencies(data))
-        if len(frequencies) != len(data.classes):
-            raise FeathersegError("loss.frequencies", expected=f"{len(data.classes)} shares", got=len(frequencies))
-        fields["frequencies"] = frequencies
+    for name in ("frequencies", "class_weights"):
+        if name not in loss_fields(run.loss.name):
+            continue
+        values = tuple(fields.get(name) or ())
+        if name == "frequencies" and not values:
+            values = class_frequencies(data, progress)
+        if values and len(values) != len(data.classes):
+            raise FeathersegError(f"loss.{name}", expected=f"{len(data.classes)} shares", got=len(values))
+        fields[name] = values
     return LOSSES[run.loss.name](**fields)

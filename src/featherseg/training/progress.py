@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
 
 from featherseg.training.run import Run
+
+Item = TypeVar("Item")
 
 
 class Reporter:
     """Shows epochs, batches and validation; a context manager around the epochs."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, silent: bool = False) -> None:
         self.run = run
+        self.silent = silent
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -25,7 +29,7 @@ class Reporter:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=silent or not console.is_terminal,
         )
         self.console = console
         self.validation = self.bar.add_task("validate", total=None, visible=False)
@@ -41,14 +45,25 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """A line that stays."""
+        if self.silent:
+            return
         if self.console.is_terminal:
             self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def batches(
-        self, epoch: int, total: int, done: int, loader: Iterable[tuple[Tensor, Tensor]]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    @contextmanager
+    def task(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar of its own for work before the first epoch; gives what is called with (done, total)."""
+        self.bar.start()
+        task = self.bar.add_task(title, total=None)
+        try:
+            yield lambda done, total: self.bar.update(task, completed=done, total=total)
+        finally:
+            self.bar.remove_task(task)
+            self.bar.stop()
+
+    def batches(self, epoch: int, total: int, done: int, loader: Iterable[Item]) -> Iterator[Item]:
         """The loader's batches, shown as a bar."""
         task = self.bar.add_task(f"epoch {epoch + 1}/{self.run.epochs}", total=total, completed=done)
         for batch in loader:

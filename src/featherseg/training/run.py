@@ -7,7 +7,7 @@ import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 import torch
@@ -25,7 +25,9 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "fp16")
+LR_SCALINGS = ("none", "batch16")
+LR_EVERY = ("step", "epoch")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class DataSpec:
         root: the data set's folder.
         train: the split that is learned from.
         val: the split that choices are made on.
+        classes: the classes to learn, in the order of their ids; every other one is ignored. Empty for all.
         cache: keep decoded pictures in memory.
     """
 
@@ -61,7 +64,25 @@ class DataSpec:
     root: str = ""
     train: str = "train"
     val: str = "val"
+    classes: tuple[str, ...] = ()
     cache: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freeze:
+    """A first phase in which the encoder's weights stay as they are (paper 003).
+
+    Attributes:
+        epochs: how long it lasts; 0 for never.
+        batch_size: pictures a step meanwhile; 0 for the run's.
+        lr: base learning rate meanwhile; 0 for the run's.
+        restart: whether the schedule begins anew when thawed, instead of going on with the run's epochs.
+    """
+
+    epochs: int = 0
+    batch_size: int = 0
+    lr: float = 0.0
+    restart: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +100,23 @@ class Run:
         preprocessing: mean and std of the input.
         input_rule: the size pictures are scored at.
         epochs: passes over the training split.
-        batch_size: pictures a step.
+        batch_size: pictures an optimiser step, over all processes.
+        accumulate: parts that each process takes its share of a batch in, one after the other, to need less memory.
+        freeze: a first phase with the encoder's weights as they are.
+        warmup_epochs: the rate rises linearly over these.
+        lr_scaling: "none", or "batch16": the base rate times batch_size / 16, clamped to 5e-4..0.1 (paper 003).
+        lr_every: whether the rate changes every "step" or every "epoch".
+        encoder_lr: what the rate is multiplied by for the encoder of a network on a backbone.
         aux_weight: weight of each auxiliary head's loss.
         ema: decay of the averaged weights; 0 for none.
-        precision: "fp32" or "bf16" (autocast).
+        precision: "fp32", or autocast to "bf16" or "fp16" (with loss scaling).
         channels_last: memory layout of the network and its input.
+        compile: run the network through torch.compile.
+        sync_bn: under several processes, normalise over the whole batch rather than over each process's part.
         val_every: epochs between validations; the last epoch always validates.
+        patience: validations without a new best after which the run ends early; 0 for never.
+        samples: validation pictures drawn to samples.png at each validation.
+        tensorboard: whether to log for TensorBoard too, where it is installed.
         workers: processes that prepare batches.
         seed: of weights, order and augmentation.
         deterministic: ask torch for deterministic kernels.
@@ -104,12 +136,22 @@ class Run:
     input_rule: InputRule = InputRule()
     epochs: int = 100
     batch_size: int = 8
+    accumulate: int = 1
+    freeze: Freeze = Freeze()
     warmup_epochs: float = 0.0
+    lr_scaling: str = "none"
+    lr_every: str = "step"
+    encoder_lr: float = 1.0
     aux_weight: float = 0.4
     ema: float = 0.999
     precision: str = "fp32"
     channels_last: bool = True
+    compile: bool = False
+    sync_bn: bool = True
     val_every: int = 1
+    patience: int = 0
+    samples: int = 4
+    tensorboard: bool = True
     workers: int = 1
     seed: int = 0
     deterministic: bool = False
@@ -121,13 +163,18 @@ class Run:
         refuse_unknown("model", self.model.name, MODELS)
         MODELS[self.model.name].of(dict(self.model.fields))
         check_fields("loss", self.loss, LOSSES)
-        check_fields("schedule", self.schedule, SCHEDULES, hidden=("lr", "steps", "warmup_steps"))
+        check_fields("schedule", self.schedule, SCHEDULES, hidden=("lr", "steps", "warmup_steps", "hold"))
         check_optimiser(self.optim)
         refuse_unknown("data.format", self.data.format, ("auto", *FORMATS))
         refuse_unknown("precision", self.precision, PRECISIONS)
-        for name, least in (("epochs", 1), ("batch_size", 1), ("val_every", 1), ("workers", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise FeathersegError(name, expected=f"{least} or more", got=getattr(self, name))
+        refuse_unknown("lr_scaling", self.lr_scaling, LR_SCALINGS)
+        refuse_unknown("lr_every", self.lr_every, LR_EVERY)
+        for name in ("epochs", "batch_size", "accumulate", "val_every"):
+            require_least(name, getattr(self, name), 1)
+        for name in ("workers", "seed", "patience", "samples", "encoder_lr"):
+            require_least(name, getattr(self, name), 0)
+        for name in ("epochs", "batch_size", "lr"):
+            require_least(f"freeze.{name}", getattr(self.freeze, name), 0)
         if not 0 <= self.warmup_epochs < math.inf:
             raise FeathersegError("warmup_epochs", expected="0 or more", got=self.warmup_epochs)
         if not len(self.preprocessing.mean) == len(self.preprocessing.std) == 3 or min(self.preprocessing.std) <= 0:
@@ -167,6 +214,12 @@ class Run:
         return cls(**fields)
 
 
+def require_least(name: str, value: float, least: int) -> None:
+    """Refuse a number below the least that makes sense."""
+    if value < least:
+        raise FeathersegError(name, expected=f"{least} or more", got=value)
+
+
 def check_fields(what: str, part: Part, menu: Mapping[str, type], *, hidden: Sequence[str] = ()) -> None:
     """Refuse an unknown name, a field that the named entry lacks or that the run fills in itself, a value of no use."""
     refuse_unknown(what, part.name, menu)
@@ -192,77 +245,3 @@ def check_optimiser(part: Part) -> None:
         OPTIMISERS[part.name]([torch.zeros(1, requires_grad=True)], **part.fields)
     except (TypeError, ValueError) as error:
         raise FeathersegError(f"optim {part.name}: {error}") from error
-
-
-def with_overrides(run: Run, words: Sequence[str]) -> Run:
-    """A checked copy of the run with each ``key=value`` set: epochs=20, data.root=DIR, model.fusion=ewa, loss=wcel."""
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            raise FeathersegError(f"{word!r}", expected="key=value", remedy="for instance epochs=20 data.root=DIR")
-        run = with_value(run, key, text)
-    return run
-
-
-def with_value(run: Run, key: str, text: str) -> Run:
-    """A checked copy of the run with one key set from its text."""
-    head, _, tail = key.partition(".")
-    hints = get_type_hints(Run)
-    refuse_unknown("key", head, [name for name in hints if name != "recipe"])
-    old = getattr(run, head)
-    if isinstance(old, Part):
-        new: Any = Part(old.name, {**old.fields, tail: parse(text)}) if tail else Part(text)
-        if head == "optim" and not tail:
-            new = Part(text, old.fields)
-    elif dataclasses.is_dataclass(old) and not isinstance(old, type):
-        names = [item.name for item in dataclasses.fields(old)]
-        refuse_unknown("key", key, [f"{head}.{name}" for name in names])
-        value = parse_as(getattr(old, tail), text, key)
-        try:
-            new = replace(old, **{tail: value})
-        except FeathersegError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise FeathersegError(f"{key}={text}", expected=f"a value like {getattr(old, tail)}") from error
-    else:
-        if tail:
-            raise FeathersegError(f"key {key!r}", expected=f"{head}=VALUE", remedy=f"{head} has no parts")
-        new = parse_as(old, text, key)
-    try:
-        return replace(run, **{head: new})
-    except FeathersegError:
-        raise
-    except (TypeError, ValueError, AttributeError) as error:
-        raise FeathersegError(f"{key}={text}", expected=f"a value like {old!r}", got=str(error)) from error
-
-
-def parse(text: str) -> Any:
-    """JSON where it is JSON, else the text itself: 3, 0.5, true, null, [1, 2], word."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        lowered = text.lower()
-        return {"true": True, "false": False, "none": "none"}.get(lowered, text)
-
-
-def parse_as(old: Any, text: str, key: str) -> Any:
-    """The text as a value of the type of `old`; sizes may be written HxW and lists a,b."""
-    if isinstance(old, bool):
-        value = parse(text)
-        if not isinstance(value, bool):
-            raise FeathersegError(key, expected="true or false", got=repr(text))
-        return value
-    if isinstance(old, str):
-        return text
-    try:
-        if isinstance(old, int):
-            return int(text)
-        if isinstance(old, float):
-            return float(text)
-        if text.lower() in ("own", "none"):
-            return None
-        numbers = [float(part) for part in text.strip("[]()").replace("x", ",").split(",")]
-    except ValueError as error:
-        kind = {int: "a whole number", float: "a number"}.get(type(old), "numbers like 360x480 or 0.5,2")
-        raise FeathersegError(key, expected=kind, got=repr(text)) from error
-    return tuple(int(number) if number.is_integer() else number for number in numbers)

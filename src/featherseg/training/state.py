@@ -1,6 +1,6 @@
 """The state of a run: the only file that resuming reads, written so that a kill at any moment loses nothing.
 
-state-STEP.safetensors holds raw weights, averaged weights, optimiser, random states; its header holds one JSON object
+state-STEP.safetensors holds raw weights, averaged weights, optimiser, loss scaler; its header holds one JSON object
 with step, epoch, batch, the best score so far and a checksum of the tensors. A file appears under its name only when it
 is whole (temporary name, fsync, rename); the last two are kept, and an unreadable newest one falls back to the other.
 """
@@ -37,6 +37,8 @@ class Progress:
         best_epoch: the epoch that gave it.
         loss_sum: sum of the losses of that epoch's batches already done.
         seconds: time spent training so far.
+        waited: validations since the best one.
+        stopped: whether the run ended early, for want of a new best.
     """
 
     step: int = 0
@@ -46,6 +48,12 @@ class Progress:
     best_epoch: int = -1
     loss_sum: float = 0.0
     seconds: float = 0.0
+    waited: int = 0
+    stopped: bool = False
+
+    def best_text(self) -> str:
+        """The best score and its epoch for a message."""
+        return f"best val mIoU {100 * self.best_miou:.2f} % (epoch {self.best_epoch})"
 
 
 def write_state(folder: Path, progress: Progress, tensors: dict[str, Tensor]) -> Path:
@@ -148,19 +156,3 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
         index, key = name.split("/")
         state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def random_tensors() -> dict[str, Tensor]:
-    """The random states that training draws from: torch's on the CPU and on each CUDA device."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
-    return states
-
-
-def restore_random(tensors: dict[str, Tensor]) -> None:
-    """Put the random states back, as far as the devices are there."""
-    torch.set_rng_state(tensors["cpu"])
-    for index in range(torch.cuda.device_count()):
-        if f"cuda{index}" in tensors:
-            torch.cuda.set_rng_state(tensors[f"cuda{index}"], index)

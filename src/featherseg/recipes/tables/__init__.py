@@ -42,6 +42,7 @@ TABLES: dict[str, Table] = {
     "004-VI": paper004.SPEED,
     "004-VII": paper004.GROUPS,
     "004-VIII": paper004.CLASSES,
+    "004-losses": paper004.RIVALS,
 }
 
 

@@ -1,0 +1,72 @@
+"""What a run needs before its first step: its data, and the refusal of what cannot train."""
+
+from __future__ import annotations
+
+import torch
+
+from featherseg.data import SegData, open_data
+from featherseg.models import SegNetwork
+from featherseg.runtime.errors import FeathersegError
+from featherseg.training.distributed import World
+from featherseg.training.phases import Phase
+from featherseg.training.progress import Reporter
+from featherseg.training.run import Run
+
+
+def open_both(run: Run, reporter: Reporter) -> tuple[SegData, SegData]:
+    """The training and validation splits; kept in memory, and so checked whole, where the run says so."""
+    train_data, val_data = (
+        open_data(run.data.root, run.data.format, split, classes=run.data.classes)
+        for split in (run.data.train, run.data.val)
+    )
+    if train_data.pairs == val_data.pairs:
+        raise FeathersegError(
+            f"{run.data.root}: the {run.data.train} and {run.data.val} splits are the same pictures",
+            expected="a score on pictures that were not learned from",
+            remedy=f"put some of them into a split of their own, as images/{run.data.val} and masks/{run.data.val}",
+        )
+    if run.data.cache:
+        with reporter.task("read train") as progress:
+            train_data = train_data.in_memory(progress)
+        with reporter.task("read val") as progress:
+            val_data = val_data.in_memory(progress)
+    reporter.say(
+        f"data: {train_data.name} in {run.data.root}, {len(train_data)} pictures to learn from ({train_data.split}), "
+        f"{len(val_data)} to choose on ({val_data.split}), {len(train_data.classes)} classes"
+    )
+    return train_data, val_data
+
+
+def part_size(run: Run, batch_size: int, world: World) -> int:
+    """Pictures that one process takes at a time; a batch that does not come out even is refused."""
+    parts = run.accumulate * world.size
+    if batch_size % parts:
+        raise FeathersegError(
+            "batch_size",
+            expected=f"a multiple of {parts}, for accumulate={run.accumulate} and {world.size} process(es)",
+            got=batch_size,
+        )
+    return batch_size // parts
+
+
+def refuse_tiny_batches(run: Run, network: SegNetwork, phase: Phase, pictures: int, world: World) -> None:
+    """Refuse what cannot train: fewer pictures than a batch, or one picture a part where a 1x1 map is normalised."""
+    if pictures < phase.batch_size:
+        raise FeathersegError(
+            "batch_size", expected=f"at most the training split's {pictures} pictures", got=phase.batch_size
+        )
+    together = part_size(run, phase.batch_size, world) * (world.size if run.sync_bn else 1)
+    if network.has_image_pooling and together < 2:
+        raise FeathersegError(
+            f"batch_size: {run.model.name} normalises a 1x1 map, which needs two pictures",
+            expected=f"{2 * phase.batch_size} or more, or a smaller accumulate",
+            got=phase.batch_size,
+        )
+
+
+def usable_precision(asked: str, device: torch.device, reporter: Reporter) -> str:
+    """The precision to compute in: half precision gains nothing on a CPU, so there it is single."""
+    if asked == "fp16" and device.type == "cpu":
+        reporter.say("precision=fp16 is for GPUs: computing in fp32 on this CPU")
+        return "fp32"
+    return asked
