@@ -172,7 +172,8 @@ def require(name: str, value: object, fits: bool, expected: str) -> None:
 def require_number(name: str, value: float, *, low: float, high: float = math.inf) -> None:
     """Refuse what is not finite or outside low <= value <= high."""
     wanted = f"a number, {low:g} or more" if high == math.inf else f"a number in {low:g}..{high:g}"
-    require(name, value, math.isfinite(value) and low <= value <= high, wanted)
+    fits = isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high
+    require(name, value, fits, wanted)
 
 
 def require_numbers(name: str, values: Sequence[float], *, low: float, high: float = math.inf) -> None:
