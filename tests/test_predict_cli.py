@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from format_trees import SIZE, TREES, cityscapes_tree, voc_tree, write_picture
 from PIL import Image
 from tiny_onnx import striped, write_network
+from trees import folder_tree
 
+from featherseg.app import predict as verb
 from featherseg.app.cli import main
 from featherseg.app.predict import unique_names
-from featherseg.runtime import read_mask
+from featherseg.data import cityscapes, voc
+from featherseg.data.masks import Pair
+from featherseg.data.submissions import SUBMISSIONS
+from featherseg.runtime import Artefact, Classes, Predictor, read_mask
+from featherseg.runtime.errors import FeathersegError
 
 
 @pytest.fixture
@@ -96,6 +105,11 @@ def test_a_broken_file_in_a_folder_is_listed_and_the_rest_is_done(
         (["street.png", "--out", "net.onnx"], "expected a folder"),
         (["street.png", "--backend", "torch"], "backend torch"),
         ([], "SOURCE"),
+        (["--split", "val"], "--root"),
+        (["--data", "voc"], "--root"),
+        (["street.png", "--root", "photos"], "no SOURCE"),
+        (["--root", "photos"], "no known layout"),
+        (["street.png", "--submission"], "no test server is known for the pictures given"),
     ],
 )
 def test_a_mistake_is_one_line_exit_2_and_nothing_written(
@@ -153,6 +167,132 @@ def test_pictures_that_share_a_name_are_told_apart(here: Path) -> None:
     assert predict("photos", "photos/a.png") == 0  # the same picture twice counts once
     masks = [name for name in written(here / "predictions") if name.endswith("_mask.png")]
     assert masks == ["a.png_mask.png", "b_mask.png", "photos_a.jpg_mask.png", "sub_a.jpg_mask.png"]
+
+
+def test_a_split_of_a_data_set(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder_tree(here / "data")
+    assert predict("--root", "data", "--split", "val") == 0
+    assert [name for name in written(here / "predictions") if "mask" in name] == ["photo0_mask.png", "photo1_mask.png"]
+    shutil.rmtree("data/masks/val")  # labels are not needed
+    assert predict("--data", "folder", "--root", "data", "--split", "val", "--json") == 0
+    assert predict("--root", "data") == 2
+    assert "images/test" in capsys.readouterr().err.replace("\\", "/")
+    assert predict("--root", "data", "--split", "val", "--submission") == 2
+    assert "no test server is known for folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_every_format_can_be_predicted(here: Path, name: str) -> None:
+    TREES[name](here / "data")
+    assert predict("--root", "data", "--split", "train") == 0
+    masks = [read_mask(path) for path in (here / "predictions").glob("*_mask.png")]
+    assert len(masks) == (4 if name == "voc_aug" else 3)
+    assert {mask.shape for mask in masks} == {SIZE}
+
+
+def knowing(classes: Classes) -> Predictor:
+    """A network that sees the classes in turn, block after block of 8x8, from one that depends on the picture."""
+
+    def engine(picture: np.ndarray) -> np.ndarray:
+        height, width = -(-picture.shape[0] // 8), -(-picture.shape[1] // 8)
+        found = (np.arange(height * width).reshape(height, width) + int(picture.sum())) % len(classes)
+        return np.eye(len(classes), dtype=np.float32)[found].transpose(2, 0, 1)
+
+    return Predictor(engine, Artefact(classes=classes, stride=8))
+
+
+def submit(monkeypatch: pytest.MonkeyPatch, classes: Classes, *words: str) -> int:
+    monkeypatch.setattr(verb, "load", lambda *_, **__: knowing(classes))
+    return main(["predict", *words])
+
+
+def test_a_submission_to_cityscapes(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = cityscapes_tree(here / "data")
+    assert submit(monkeypatch, cityscapes.CLASSES, "--root", "data", "--split", "test", "--submission") == 0
+    out, err = capsys.readouterr()
+    assert (out.splitlines()[-1], err) == (str(Path("predictions/cityscapes.zip")), "")
+    names = ["berlin_000000_000019_pred_labelIds.png", "berlin_000001_000019_pred_labelIds.png"]
+    assert written(here / "predictions") == [*names, "cityscapes.zip"]
+    with zipfile.ZipFile("predictions/cityscapes.zip") as archive:
+        assert archive.namelist() == names
+    reader, shown = cityscapes.CityscapesMasks(), set()
+    for index, name in enumerate(names):
+        source = root / f"leftImg8bit/test/berlin/berlin_{index:06d}_000019_leftImg8bit.png"
+        with Image.open(here / "predictions" / name) as image:
+            assert (image.mode, image.size) == ("L", SIZE[::-1])
+            assert set(np.unique(np.asarray(image))) <= set(cityscapes.LABEL_IDS)
+        again = reader.read(Pair(source, here / "predictions" / name), SIZE)
+        expected = knowing(cityscapes.CLASSES)(source).mask
+        assert again.faults == ()
+        assert (again.ids == expected).all()
+        shown |= set(np.unique(expected).tolist())
+    assert shown == set(range(19))
+
+
+@pytest.mark.parametrize("name", ["voc", "voc_aug"])
+def test_a_submission_to_voc(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    TREES[name](here / "data")
+    assert submit(monkeypatch, voc.CLASSES, "--root", "data", "--submission", "--out", "sent", "--json") == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["archive"] == str(Path("sent/results.tar.gz"))
+    inside = [f"results/VOC2012/Segmentation/comp6_test_cls/2007_test{index}.png" for index in (0, 1)]
+    assert [item["mask"] for item in value["pictures"]] == [str(Path("sent", path)) for path in inside]
+    with tarfile.open("sent/results.tar.gz") as archive:
+        assert archive.getnames() == inside
+    masks = voc.open_voc(here / "data", "test").masks
+    for item in value["pictures"]:
+        with Image.open(item["mask"]) as image:
+            assert image.mode == "P"
+            assert image.getpalette()[15 * 3 : 16 * 3] == [192, 128, 128]
+        again = masks.read(Pair(Path(item["source"]), Path(item["mask"])), SIZE)
+        assert again.faults == ()
+        assert (again.ids == knowing(voc.CLASSES)(item["source"]).mask).all()
+
+
+@pytest.mark.parametrize("name", SUBMISSIONS)
+def test_a_server_is_never_sent_an_ignored_pixel(tmp_path: Path, name: str) -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[3, 4] = 255
+    with pytest.raises(FeathersegError, match="got 255"):
+        SUBMISSIONS[name].write(mask, tmp_path / "a.png")
+    assert written(tmp_path) == []
+
+
+def test_a_submission_of_other_classes_or_names_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cityscapes_tree(here / "data")
+    voc_tree(here / "objects")
+    write_picture(here / "again/berlin_000001_000019.png", "x", 0)
+    swapped = Classes(names=(*cityscapes.CLASSES.names[1::-1], *cityscapes.CLASSES.names[2:]))
+    picture = "data/leftImg8bit/test/berlin/berlin_000001_000019_leftImg8bit.png"
+    for classes, words, match in (
+        (swapped, ("--root", "data", "--submission"), "its classes are not those of Cityscapes; expected road, sid"),
+        (voc.CLASSES, ("--root", "data", "--submission"), "its classes are not those of Cityscapes"),
+        (cityscapes.CLASSES, ("--root", "objects", "--submission", "cityscapes"), "no picture of Cityscapes"),
+        (cityscapes.CLASSES, (picture, "again", "--submission", "cityscapes"), "has the same result"),
+    ):
+        assert submit(monkeypatch, classes, *words) == 2
+        out, err = capsys.readouterr()
+        assert (out, len(err.splitlines())) == ("", 1)
+        assert match in err
+    assert not (here / "predictions").exists()
+
+
+def test_a_submission_with_a_broken_picture_is_not_packed(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = cityscapes_tree(here / "data")
+    (root / "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png").write_bytes(b"hello")
+    assert submit(monkeypatch, cityscapes.CLASSES, "--root", "data", "--submission") == 1
+    out, err = capsys.readouterr()
+    assert "berlin_000000_000019_leftImg8bit.png" in err
+    assert "zip" not in out
+    assert written(here / "predictions") == ["berlin_000001_000019_pred_labelIds.png"]
 
 
 def test_unique_names() -> None:
