@@ -21,6 +21,7 @@ VERBS = {
     "models": "list the networks and the trained weights",
     "train": "train a network by a recipe; started again, it resumes",
     "val": "score a network on labelled pictures",
+    "check-data": "find the faults of a labelled data set, and write a repaired copy",
     "export": "write a trained network as a file that needs no torch, and prove that it says the same",
     "ablate": "the tables of the papers: their rows, our parameters and costs",
 }
@@ -100,7 +101,7 @@ def run_verb(verb: str, words: Sequence[str]) -> int:
 
 def open_verb(verb: str) -> tuple[Parser, Callable[[argparse.Namespace], int]]:
     """The parser and the function of a verb."""
-    module = importlib.import_module(f"featherseg.app.{verb}")
+    module = importlib.import_module(f"featherseg.app.{verb.replace('-', '_')}")
     parser = Parser(
         prog=f"featherseg {verb}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
