@@ -95,7 +95,8 @@ def test_options_may_stand_between_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["predict"], ["predict", "a", "--jsno", "b"], ["train"], ["val", "a"], ["export", "--to", "onnx"]]
+    "words",
+    [["predict", "--size"], ["predict", "a", "--jsno", "b"], ["train"], ["val", "a"], ["export", "--to", "onnx"]],
 )
 def test_a_wrong_option_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
