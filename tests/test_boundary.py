@@ -71,8 +71,8 @@ def test_points_are_matched_at_euclidean_distance(radius: float, seed: int) -> N
 
 
 def test_boundary_iou_of_a_shifted_square_by_hand() -> None:
-    # Bands of d = 2 inside the 10x10 square: 10*10 - 6*6 = 64 pixels. Moved right by 1, the rings share 8 columns of the
-    # rows at top and bottom (2 * 2 * 9 = 36) and in the 6 rows between the columns 1 and 9 - 1 (1 + 1, twice 6).
+    # Bands of d = 2 inside the 10x10 square: 10*10 - 6*6 = 64 pixels. Moved right by 1, the rings share 9 columns of
+    # the 4 rows at top and bottom (36 pixels), and 1 column on either side of the 6 rows between (12).
     measure = BoundaryIoU(classes(2), ratio=2 / math.hypot(30, 30))
     measure(judged(square(10, 10), square(10, 11), 2))
     shared = 2 * 2 * 9 + 6 * 2

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score, jaccard_score
 from sklearn.metrics import confusion_matrix as reference
-from sklearn.metrics import jaccard_score
 
-from featherseg.metrics import Scores, confusion_matrix
+from featherseg.metrics import Scores, confusion_matrix, iou_of, means_of_present
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 
@@ -36,6 +36,7 @@ def test_scores_equal_scikit_learn() -> None:
     assert scores.miou == pytest.approx(jaccard_score(target, mask, average="macro"))
     assert scores.fwiou == pytest.approx(jaccard_score(target, mask, average="weighted"))
     assert scores.pixel_accuracy == pytest.approx((target == mask).mean())
+    assert scores.class_accuracy == pytest.approx(balanced_accuracy_score(target, mask))
 
 
 def test_by_hand_with_an_absent_class() -> None:
@@ -49,6 +50,17 @@ def test_by_hand_with_an_absent_class() -> None:
     assert scores.pixel_accuracy == pytest.approx(5 / 6)
     assert scores.fwiou == pytest.approx((4 * 3 / 4 + 2 * 2 / 3) / 6)
     assert scores.to_json()["iou"]["class2"] is None
+
+
+def test_many_matrices_at_once_are_scored_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    stack = rng.integers(0, 9, (6, 4, 4))
+    stack[2, 3] = stack[2, :, 3] = 0
+    stack[3] = 0
+    hit, truth, found = np.diagonal(stack, axis1=1, axis2=2), stack.sum(2), stack.sum(1)
+    each = [Scores(matrix, classes(4)) for matrix in stack]
+    np.testing.assert_array_equal(iou_of(hit, truth, found), [scores.iou for scores in each])
+    np.testing.assert_allclose(means_of_present(iou_of(hit, truth, found)), [scores.miou for scores in each])
 
 
 def test_a_class_only_predicted_counts_as_zero() -> None:

@@ -63,11 +63,16 @@ def viewed(predictor: Predictor, args: argparse.Namespace) -> Predictor:
         raise FeathersegError("--overlap is that of tiles", remedy="add --tiles HxW")
     engine, artefact = predictor.engine, predictor.artefact
     if args.tiles is not None:
-        overlap = OVERLAP if args.overlap is None else args.overlap
-        engine = Tiles(engine, artefact, size=args.tiles, overlap=overlap)
+        engine = Tiles(engine, artefact, size=args.tiles, overlap=OVERLAP if args.overlap is None else args.overlap)
     if args.scales or args.flip:
         engine = Views(engine, artefact, scales=args.scales or (1.0,), flip="horizontal" if args.flip else "none")
     return replace(predictor, engine=engine)
+
+
+def overlap_of(args: argparse.Namespace) -> float | None:
+    """``--overlap``; None without ``--tiles``."""
+    given: float = OVERLAP if args.overlap is None else args.overlap
+    return None if args.tiles is None else given
 
 
 def size_of(args: argparse.Namespace) -> Size:

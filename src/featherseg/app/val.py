@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from featherseg.app.arguments import (
-    OVERLAP,
     add_backend,
     add_device,
     add_size,
     add_views,
+    overlap_of,
     parse_names,
     require_folder,
     size_of,
@@ -112,6 +112,7 @@ def described(args: argparse.Namespace, data: SegData, scores: Scores, measures:
         "scales": args.scales or [1.0],
         "flip": args.flip,
         "tiles": args.tiles,
+        "overlap": overlap_of(args),
         **all_json(scores, measures),
     }
 
@@ -127,8 +128,7 @@ def setting_text(args: argparse.Namespace) -> str:
     if args.flip:
         parts.append("mean with the mirror image")
     if args.tiles:
-        overlap = OVERLAP if args.overlap is None else args.overlap
-        parts.append(f"tiles of {args.tiles[0]}x{args.tiles[1]}, overlap {overlap:g}")
+        parts.append(f"tiles of {args.tiles[0]}x{args.tiles[1]}, overlap {overlap_of(args):g}")
     return f"measured with: {'; '.join(parts)}" if parts else ""
 
 
