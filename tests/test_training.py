@@ -122,13 +122,13 @@ def test_a_finished_run_says_so_and_other_keys_are_refused_by_name(
 ) -> None:
     run = quick_run(tmp_path, "epochs=1")
     folder = train(run)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     capsys.readouterr()
     assert train(run) == folder
     assert "finished" in capsys.readouterr().err
     with pytest.raises(FeathersegError, match=r"holds another run: seed.*expected seed=0; got seed=1"):
         train(replace(run, seed=1))
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path: Path) -> None:

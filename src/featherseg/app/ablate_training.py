@@ -16,7 +16,7 @@ from featherseg.hub import load
 from featherseg.recipes.tables import Table
 from featherseg.recipes.tables.counts import count_row
 from featherseg.recipes.tables.row import Row
-from featherseg.recipes.tables.training import Trained, card_of, compared, outcome, run_of
+from featherseg.recipes.tables.training import Trained, card_of, compared, outcome, run_of, shares_of
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import write_atomically
 from featherseg.training import Run, train
@@ -36,7 +36,8 @@ def train_table(table: Table, words: Sequence[str], *, rows: Sequence[str], coll
         if run is not None and row in chosen and not collect:
             print(f"{table.name}, {row.name}", file=sys.stderr, flush=True)
             train(run)
-    trained = [outcome(run) for run in runs]
+    shares = shares_of(table, runs)
+    trained = [outcome(run, shares) for run in runs]
     latencies = time_rows(trained)
     data = {
         "table": table.name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from featherseg.data import SegData
-from featherseg.losses import Loss
 from featherseg.metrics import Scores
 from featherseg.training.directory import machine
 from featherseg.training.fine_tuning import Start
@@ -18,7 +17,7 @@ def run_card(
     name: str,
     train_data: SegData,
     val_data: SegData,
-    loss: Loss,
+    frequencies: tuple[float, ...],
     start: Start,
     progress: Progress,
     scores: Scores | None,
@@ -27,7 +26,6 @@ def run_card(
     processes: int,
 ) -> dict[str, Any]:
     """The card as JSON values; scores are those of the very weights that it travels with."""
-    frequencies = getattr(loss, "frequencies", ())
     return {
         "name": name,
         "recipe": run.recipe,

@@ -29,7 +29,7 @@ from featherseg.training.distributed import World, join, synchronise_norms
 from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import Start, start_from
 from featherseg.training.objective import make_loss, objective
-from featherseg.training.opening import open_both, part_size, refuse_tiny_batches, usable_precision
+from featherseg.training.opening import count_classes, open_both, part_size, refuse_tiny_batches, usable_precision
 from featherseg.training.phases import Phase, parameter_groups, phases_of, set_frozen
 from featherseg.training.pictures import Samples, TensorBoard, draw_curves
 from featherseg.training.progress import Reporter
@@ -75,8 +75,8 @@ class Training:
         for phase in self.phases:
             refuse_tiny_batches(run, self.network, phase, len(self.train_data), self.world)
             set_frozen(self.network, phase.frozen)
-        with self.reporter.task("count classes") as progress:
-            self.loss = make_loss(run, self.network, self.train_data, progress)
+        self.frequencies = count_classes(run, self.train_data, self.reporter)
+        self.loss = make_loss(run, self.network, classes, self.frequencies)
         self.start = start_from(run.init, self.network, run.model, classes) if run.init else Start([], {})
         self.layout = torch.channels_last if run.channels_last else torch.contiguous_format
         self.network.to(self.world.device, memory_format=self.layout)  # type: ignore[call-overload]
@@ -244,7 +244,7 @@ class Training:
             self.folder.name,
             self.train_data,
             self.val_data,
-            self.loss,
+            self.frequencies,
             self.start,
             self.progress,
             scores,

@@ -6,11 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from featherseg.data import SegData, class_frequencies
-from featherseg.data.samples import Progress
 from featherseg.losses import LOSSES, Loss, loss_fields
 from featherseg.models import SegNetwork, SegOutput
 from featherseg.nn.blocks import resize
+from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training.run import Run
 
@@ -50,8 +49,8 @@ def objective(
     return total
 
 
-def make_loss(run: Run, network: SegNetwork, data: SegData, progress: Progress | None = None) -> Loss:
-    """The run's loss; class frequencies are counted from the training split where it wants them."""
+def make_loss(run: Run, network: SegNetwork, classes: Classes, frequencies: tuple[float, ...]) -> Loss:
+    """The run's loss; `frequencies` are the classes' shares in the training split, where they were counted."""
     if LOSSES[run.loss.name].needs_presence and getattr(network, "presence", None) is None:
         raise FeathersegError(
             f"loss {run.loss.name!r}",
@@ -59,14 +58,17 @@ def make_loss(run: Run, network: SegNetwork, data: SegData, progress: Progress |
             got=run.model.name,
             remedy="affnet has one: model=affnet model.presence=true",
         )
-    fields: dict[str, Any] = {"ignore_index": data.classes.ignore_index, **run.loss.fields}
+    fields: dict[str, Any] = {"ignore_index": classes.ignore_index, **run.loss.fields}
     for name in ("frequencies", "class_weights"):
         if name not in loss_fields(run.loss.name):
             continue
-        values = tuple(fields.get(name) or ())
-        if name == "frequencies" and not values:
-            values = class_frequencies(data, progress)
-        if values and len(values) != len(data.classes):
-            raise FeathersegError(f"loss.{name}", expected=f"{len(data.classes)} shares", got=len(values))
+        values = tuple(fields.get(name) or ()) or (frequencies if name == "frequencies" else ())
+        if values and len(values) != len(classes):
+            raise FeathersegError(f"loss.{name}", expected=f"{len(classes)} shares", got=len(values))
         fields[name] = values
     return LOSSES[run.loss.name](**fields)
+
+
+def wants_frequencies(run: Run) -> bool:
+    """Whether the loss needs to be told how often each class occurs."""
+    return "frequencies" in loss_fields(run.loss.name) and not run.loss.fields.get("frequencies")

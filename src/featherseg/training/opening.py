@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from featherseg.data import SegData, open_data
+from featherseg.data import SegData, class_frequencies, open_data
+from featherseg.losses import absent_classes
 from featherseg.models import SegNetwork
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training.distributed import World
+from featherseg.training.objective import wants_frequencies
 from featherseg.training.phases import Phase
 from featherseg.training.progress import Reporter
 from featherseg.training.run import Run
@@ -35,6 +37,18 @@ def open_both(run: Run, reporter: Reporter) -> tuple[SegData, SegData]:
         f"{len(val_data)} to choose on ({val_data.split}), {len(train_data.classes)} classes"
     )
     return train_data, val_data
+
+
+def count_classes(run: Run, data: SegData, reporter: Reporter) -> tuple[float, ...]:
+    """The classes' shares of the labelled pixels; empty where nobody asks and counting would take a pass over files."""
+    if not run.data.cache and not wants_frequencies(run):
+        return ()
+    with reporter.task("count classes") as progress:
+        frequencies = class_frequencies(data, progress)
+    absent = absent_classes(frequencies, data.classes.names)
+    if absent:
+        reporter.say(f"no pixel of the {data.split} split is {', '.join(absent)}: nothing can be learned of them")
+    return frequencies
 
 
 def part_size(run: Run, batch_size: int, world: World) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from featherseg.data import class_frequencies, open_data
 from featherseg.losses import object_weights
 from featherseg.models.checkpoint import read_checkpoint
 from featherseg.recipes.menu import RECIPES
@@ -83,8 +84,13 @@ def folder_name(row: Row) -> str:
     return re.sub(r"[^\w=+.-]", "-", "_".join(str(part) for part in parts))
 
 
-def outcome(run: Run | None) -> Trained:
-    """What is on disk of a row's run; a directory that holds another run is refused."""
+def outcome(run: Run | None, frequencies: Sequence[float] = ()) -> Trained:
+    """What is on disk of a row's run; a directory that holds another run is refused.
+
+    Args:
+        run: the row's run.
+        frequencies: the classes' shares in the training split; with them the groups of 004's Table VII are measured.
+    """
     folder = Path(run.out) if run else None
     if run is None or folder is None or not (folder / "run.json").is_file():
         return Trained(run=run, scores={})
@@ -98,17 +104,25 @@ def outcome(run: Run | None) -> Trained:
     if not (folder / "best.safetensors").is_file():
         return Trained(run=run, epochs=epochs, finished=finished, scores={})
     _, _, artefact = read_checkpoint(folder / "best.safetensors")
-    return Trained(run=run, epochs=epochs, finished=finished, scores=scores_of(artefact), artefact=artefact)
+    return Trained(
+        run=run, epochs=epochs, finished=finished, scores=scores_of(artefact, frequencies), artefact=artefact
+    )
 
 
-def scores_of(artefact: Artefact) -> dict[str, float]:
-    """The measures of a checkpoint's card; groups of classes where it knows how often each class occurs."""
+def scores_of(artefact: Artefact, frequencies: Sequence[float]) -> dict[str, float]:
+    """The measures of a checkpoint's card."""
     val = artefact.card["scores"]["val"]
     scores = {name: val[name] for name in ("miou", "class_accuracy", "pixel_accuracy", "fwiou")}
-    shares = artefact.card["data"].get("class_frequencies")
-    return {name: value for name, value in scores.items() if value is not None} | (
-        group_means(val["iou"], shares) if shares else {}
-    )
+    groups = group_means(val["iou"], frequencies) if frequencies else {}
+    return {name: value for name, value in scores.items() if value is not None} | groups
+
+
+def shares_of(table: Table, runs: Sequence[Run | None]) -> tuple[float, ...]:
+    """The classes' shares in the training split, where a column of the table is about groups of classes."""
+    run = next((run for run in runs if run is not None), None)
+    if run is None or not any("gamma" in column for column in table.columns):
+        return ()
+    return class_frequencies(open_data(run.data.root, run.data.format, run.data.train, classes=run.data.classes))
 
 
 def group_means(iou: dict[str, float | None], frequencies: Sequence[float]) -> dict[str, float]:
