@@ -40,7 +40,7 @@ from trees import camvid_tree, folder_tree
 
 from featherseg.data import FORMATS, SegData, detect_format, list_splits, open_data
 from featherseg.data.cityscapes import windows
-from featherseg.data.outlines import from_polygons, run_lengths
+from featherseg.data.outlines import Shape, from_pixels, from_polygons, paint, run_lengths
 from featherseg.data.samples import Sample
 from featherseg.runtime.errors import FeathersegError
 
@@ -370,12 +370,28 @@ def test_compressed_runs_are_pycocotools_own() -> None:
 
 
 def test_boxes_cover_whole_pixels() -> None:
-    from pycocotools import mask as rle
-
-    drawn = rle.decode(from_polygons([[2, 3, 5, 3, 5, 7, 2, 7], [0, 0, 1, 0, 1, 1, 0, 1]], (10, 12)))
+    runs = from_polygons([[2, 3, 5, 3, 5, 7, 2, 7], [0, 0, 1, 0, 1, 1, 0, 1]], (10, 12))
     expected = np.zeros((10, 12))
     expected[3:7, 2:5] = expected[0, 0] = 1
-    assert (drawn == expected).all()
+    assert (paint([Shape(runs, 1)], (10, 12)) == expected).all()
+
+
+def test_polygons_are_painted_as_pycocotools_decodes_them() -> None:
+    from pycocotools import mask as rle
+
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        rings = [(rng.random(2 * rng.integers(3, 9)) * 90 - 15).tolist() for _ in range(2)]
+        expected = rle.decode(rle.merge(rle.frPyObjects(rings, 51, 67)))
+        assert (paint([Shape(from_polygons(rings, (51, 67)), 1)], (51, 67)) == expected).all()
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 1])
+def test_pixels_to_runs_and_back(share: float) -> None:
+    inside = np.random.default_rng(2).random((9, 14)) < share
+    runs = from_pixels(inside)
+    assert runs.sum() == 9 * 14
+    assert (paint([Shape(runs, 7)], (9, 14)) == 7 * inside).all()
 
 
 # labelme

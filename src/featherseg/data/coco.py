@@ -24,6 +24,7 @@ from featherseg.data.formats import Format
 from featherseg.data.masks import Fault, MaskRead, MaskReader, Pair
 from featherseg.data.outlines import (
     BadOutline,
+    Runs,
     Shape,
     checked_size,
     faults_of,
@@ -97,16 +98,16 @@ class CocoMasks(MaskReader):
             if outline.label is None:
                 notes.append(("id-out-of-range", f"{name} is of a category that is not listed"))
             try:
-                rle = drawn(outline.segmentation, frame)
+                runs = drawn(outline.segmentation, frame)
             except BadOutline as error:
                 notes.append(("unreadable", f"{name}: {error}"))
                 continue
-            shapes.append(Shape(rle, self.classes.ignore_index if outline.label is None else outline.label))
+            shapes.append(Shape(runs, self.classes.ignore_index if outline.label is None else outline.label))
         return MaskRead(paint(largest_first(shapes), frame), faults_of(pair.mask, notes))
 
 
-def drawn(segmentation: Any, frame: tuple[int, int]) -> dict[str, Any]:
-    """A segmentation in any of COCO's three forms as pycocotools' run lengths."""
+def drawn(segmentation: Any, frame: tuple[int, int]) -> Runs:
+    """A segmentation in any of COCO's three forms as run lengths."""
     if isinstance(segmentation, dict):
         return from_runs(segmentation.get("counts"), segmentation.get("size"), frame)
     if not isinstance(segmentation, list) or not segmentation:

@@ -30,6 +30,7 @@ from featherseg.data.formats import Format
 from featherseg.data.masks import Fault, MaskRead, MaskReader, Pair
 from featherseg.data.outlines import (
     BadOutline,
+    Runs,
     Shape,
     checked_size,
     faults_of,
@@ -92,7 +93,7 @@ class LabelmeMasks(MaskReader):
         return self.classes.names.index(name) if name in self.classes.names else None
 
 
-def drawn(item: dict[str, Any], frame: tuple[int, int]) -> dict[str, Any]:
+def drawn(item: dict[str, Any], frame: tuple[int, int]) -> Runs:
     """A shape as run lengths."""
     kind, points = item.get("shape_type") or "polygon", item.get("points")
     if kind == "polygon":

@@ -1,20 +1,24 @@
 """Outlines -> class ids, for the formats that keep labels in text: coco, labelme, yolo.
 
 Coordinates are (x, y) from the picture's upper left corner, and pixel (0, 0) is the square from 0 to 1: a box from 2 to
-5 covers three pixels. Shapes travel as run lengths (COCO's RLE), so that a picture of many holds no stack of masks.
+5 covers three pixels. Shapes are run lengths, COCO's RLE: painting one costs as its height and width, not as the
+picture's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from featherseg.data.masks import Fault, Mask
 from featherseg.runtime.errors import FeathersegError
+
+Runs = npt.NDArray[np.int64]
+"""Run lengths down the columns of a picture, left to right: pixels outside, inside, outside ..."""
 
 BACKGROUND = "background"
 LARGEST = 2**28
@@ -29,28 +33,26 @@ class Shape(NamedTuple):
     """The pixels of one labelled thing.
 
     Attributes:
-        rle: as pycocotools has it, {"size": [h, w], "counts": bytes}.
+        runs: run lengths.
         label: their class id.
     """
 
-    rle: dict[str, Any]
+    runs: Runs
     label: int
 
 
-def from_polygons(rings: Sequence[Sequence[float]], size: tuple[int, int]) -> dict[str, Any]:
+def from_polygons(rings: Sequence[Sequence[float]], size: tuple[int, int]) -> Runs:
     """The pixels inside any of the rings [x1, y1, x2, y2 ...]."""
     from pycocotools import mask as rle
 
     flat = [points_of(ring, size, least=3).ravel().tolist() for ring in rings]
     if not flat:
         raise BadOutline("no outline")
-    return dict(rle.merge(rle.frPyObjects(flat, *size)))
+    return np.array(run_lengths(rle.merge(rle.frPyObjects(flat, *size))["counts"]), np.int64)
 
 
-def from_runs(counts: object, runs_size: object, size: tuple[int, int]) -> dict[str, Any]:
-    """COCO's run lengths, as a list or as the compressed string; pycocotools would take a wrong sum unchecked."""
-    from pycocotools import mask as rle
-
+def from_runs(counts: object, runs_size: object, size: tuple[int, int]) -> Runs:
+    """COCO's run lengths, as a list or as the compressed string."""
     if not isinstance(runs_size, (list, tuple)) or tuple(runs_size) != size:
         raise BadOutline(f"run lengths of size {runs_size} in a picture of {list(size)} (height, width)")
     runs = run_lengths(counts) if isinstance(counts, (str, bytes)) else counts
@@ -58,14 +60,14 @@ def from_runs(counts: object, runs_size: object, size: tuple[int, int]) -> dict[
         raise BadOutline("run lengths that are no whole numbers")
     if sum(runs) != size[0] * size[1]:
         raise BadOutline(f"run lengths that make {sum(runs)} pixels of {size[0] * size[1]}")
-    return dict(rle.frPyObjects({"size": list(size), "counts": runs}, *size))
+    return np.array(runs, np.int64)
 
 
-def from_pixels(inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def from_pixels(inside: npt.NDArray[np.bool_]) -> Runs:
     """A mask (H,W) as run lengths."""
-    from pycocotools import mask as rle
-
-    return dict(rle.encode(np.asfortranarray(inside, np.uint8)))
+    flat = np.concatenate([[False], inside.ravel(order="F")])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    return np.diff(edges, prepend=0, append=inside.size)
 
 
 def run_lengths(text: str | bytes) -> list[int]:
@@ -106,19 +108,17 @@ def points_of(values: object, size: tuple[int, int], *, least: int) -> npt.NDArr
 
 def paint(shapes: Sequence[Shape], size: tuple[int, int]) -> Mask:
     """Class ids (H,W), 0 where no shape is; later shapes lie over earlier ones."""
-    from pycocotools import mask as rle
-
-    ids = np.zeros(size, np.uint8)
+    columns = np.zeros(size[0] * size[1], np.uint8)
     for shape in shapes:
-        ids[rle.decode(shape.rle).astype(bool)] = shape.label
-    return ids
+        ends = shape.runs.cumsum()
+        for start, end in zip(ends[0::2].tolist(), ends[1::2].tolist(), strict=False):
+            columns[start:end] = shape.label
+    return np.ascontiguousarray(columns.reshape(size[1], size[0]).T)
 
 
 def largest_first(shapes: Sequence[Shape]) -> list[Shape]:
     """By area, so that small things painted later stay on top of the large ones."""
-    from pycocotools import mask as rle
-
-    return sorted(shapes, key=lambda shape: -int(rle.area(shape.rle)))
+    return sorted(shapes, key=lambda shape: -int(shape.runs[1::2].sum()))
 
 
 def checked_size(height: object, width: object) -> tuple[int, int]:

@@ -67,7 +67,7 @@ class YoloMasks(MaskReader):
                 continue
             try:
                 label, ring = parsed(line, size)
-                rle = from_polygons([ring], size)
+                runs = from_polygons([ring], size)
             except BadOutline as error:
                 notes.append(("unreadable", f"line {number}: {error}"))
                 continue
@@ -75,7 +75,7 @@ class YoloMasks(MaskReader):
                 detail = f"line {number}: class {label} is not in {SETTINGS}; expected 0..{len(self.labels) - 1}"
                 notes.append(("id-out-of-range", detail))
             known = label < len(self.labels)
-            shapes.append(Shape(rle, self.labels[label] if known else self.classes.ignore_index))
+            shapes.append(Shape(runs, self.labels[label] if known else self.classes.ignore_index))
         return MaskRead(paint(largest_first(shapes), size), faults_of(pair.mask, notes))
 
 
