@@ -28,7 +28,9 @@ VERBS = {
 
 
 EXTRAS = {  # package -> what brings it; the base install has neither
-    **dict.fromkeys(("torch", "torchvision", "timm", "safetensors", "yaml", "rich", "matplotlib"), "train"),
+    **dict.fromkeys(
+        ("torch", "torchvision", "timm", "safetensors", "yaml", "rich", "matplotlib", "pycocotools"), "train"
+    ),
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
 }
 
