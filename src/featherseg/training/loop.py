@@ -66,7 +66,7 @@ class Training:
         self.run, self.folder = run, folder
         self.world = world or join(run.device)
         self.reporter = Reporter(run, silent=not self.world.first)
-        self.train_data, self.val_data = open_both(run, self.reporter)
+        self.train_data, self.val_data = open_both(run, self.reporter, fresh=saved is None)
         torch.manual_seed(run.seed)
         torch.use_deterministic_algorithms(run.deterministic)
         classes = self.train_data.classes

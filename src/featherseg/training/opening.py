@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from featherseg.data import SegData, class_frequencies, open_data
+from featherseg.data.leaks import refuse_leaks
 from featherseg.losses import absent_classes
 from featherseg.models import SegNetwork
 from featherseg.runtime.errors import FeathersegError
@@ -15,8 +16,12 @@ from featherseg.training.progress import Reporter
 from featherseg.training.run import Run
 
 
-def open_both(run: Run, reporter: Reporter) -> tuple[SegData, SegData]:
-    """The training and validation splits; kept in memory, and so checked whole, where the run says so."""
+def open_both(run: Run, reporter: Reporter, *, fresh: bool) -> tuple[SegData, SegData]:
+    """The training and validation splits; kept in memory, and so checked whole, where the run says so.
+
+    A picture that lies in both is refused; of pictures that are not kept in memory only a fresh run reads them all to
+    find out.
+    """
     train_data, val_data = (
         open_data(run.data.root, run.data.format, split, classes=run.data.classes)
         for split in (run.data.train, run.data.val)
@@ -32,6 +37,9 @@ def open_both(run: Run, reporter: Reporter) -> tuple[SegData, SegData]:
             train_data = train_data.in_memory(progress)
         with reporter.task("read val") as progress:
             val_data = val_data.in_memory(progress)
+    if fresh or run.data.cache:
+        with reporter.task("look for leaks") as progress:
+            refuse_leaks(train_data, val_data, progress)
     reporter.say(
         f"data: {train_data.name} in {run.data.root}, {len(train_data)} pictures to learn from ({train_data.split}), "
         f"{len(val_data)} to choose on ({val_data.split}), {len(train_data.classes)} classes"

@@ -1,0 +1,148 @@
+"""Every recipe is a complete run, and trains on a miniature of its own data set."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from format_trees import cityscapes_tree, voc_tree
+from safetensors.torch import load_file
+from trees import camvid_tree, folder_tree
+
+from featherseg.app.cli import main
+from featherseg.models import MODELS
+from featherseg.recipes import RECIPES
+from featherseg.recipes.tables import PAPERS
+from featherseg.training import Run, train, with_overrides
+from featherseg.training.phases import phases_of
+
+TREES: dict[str, Callable[[Path], Path]] = {
+    "camvid": camvid_tree,
+    "folder": folder_tree,
+    "cityscapes": cityscapes_tree,
+    "voc": voc_tree,
+    "voc_aug": lambda root: voc_tree(root, aug=True),
+}
+
+
+def miniature(name: str, tmp_path: Path, *words: str) -> Run:
+    """The recipe, cut down to two steps on a tree in the true layout; everything else is left as it is."""
+    run = RECIPES[name]()
+    root = TREES[run.data.format](tmp_path / "data")
+    keys = [f"data.root={root}", f"out={tmp_path / 'run'}", "epochs=2", "batch_size=2", "workers=0", "val_every=1"]
+    keys += ["augment.crop_size=64x64", "input_rule.size=own", "tensorboard=false"]
+    if "pretrained" in run.model.fields:
+        keys.append("model.pretrained=none")
+    if run.freeze.epochs:
+        keys += ["freeze.epochs=1", "freeze.batch_size=2"]
+    return with_overrides(run, [*keys, *words])
+
+
+def test_every_network_has_a_recipe_for_a_folder_and_every_paper_one_for_each_data_set() -> None:
+    assert {f"{name}_folder" for name in MODELS} <= set(RECIPES)
+    networks = ("caspp_deeplab", "fe_deeplab", "hybrid_fusion", "dsc_deeplab", "affnet")
+    assert {f"{name}_{data}" for name in networks for data in ("voc", "cityscapes", "camvid")} <= set(RECIPES)
+    assert {recipe.paper for recipe in RECIPES.values()} == {*PAPERS, ""}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_a_complete_run_and_its_docstring_tells_printed_from_assumed(name: str) -> None:
+    recipe = RECIPES[name]
+    run = recipe()
+    assert run.recipe == name == recipe.name
+    assert Run.from_json(json.loads(json.dumps(run.to_json()))) == run
+    assert name.startswith(run.model.name)
+    if recipe.paper and not name.endswith("_folder"):
+        assert "Printed" in (recipe.make.__doc__ or "")
+    if name.startswith("affnet") or name.endswith("_folder"):
+        assert run.model.fields.get("pretrained", "none") == "none"  # nothing is downloaded
+    assert phases_of(run)
+
+
+FAST = ("dsc_deeplab_voc", "affnet_cityscapes_patches")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in RECIPES]
+)
+def test_a_recipe_trains_on_a_miniature_of_its_data(name: str, tmp_path: Path) -> None:
+    folder = train(miniature(name, tmp_path))
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert int(rows[-1]["step"]) >= 2
+    assert all(torch.isfinite(value).all() for value in load_file(folder / "last.safetensors").values())
+
+
+def test_the_settings_of_paper_003_and_001() -> None:
+    frozen, thawed = phases_of(RECIPES["dsc_deeplab_voc"]())
+    assert (frozen.end, frozen.batch_size, frozen.lr, frozen.frozen) == (50, 8, 3.5e-3, True)
+    assert (thawed.end, thawed.batch_size, thawed.lr, thawed.frozen) == (100, 4, 1.75e-3, False)
+    run = RECIPES["dsc_deeplab_voc"]()
+    rates = [phase.schedule(run, 10)(phase.place(run, epoch, 3, 10)) for phase, epoch in ((frozen, 49), (thawed, 50))]
+    assert rates == pytest.approx([4.52e-4, 1.355e-4], rel=2e-3)
+    assert (run.augment.pad_label, run.input_rule.fit, run.preprocessing.std) == (0, "letterbox", (1.0, 1.0, 1.0))
+    run = RECIPES["fe_deeplab_voc_2021"]()
+    frozen, thawed = phases_of(run)
+    rates = [
+        phase.schedule(run, 10)(phase.place(run, epoch, 0, 10))
+        for phase, epoch in ((frozen, 0), (frozen, 1), (thawed, 50), (thawed, 99))
+    ]
+    assert rates == pytest.approx([5e-4, 5e-4 * 0.92, 5e-5, 5e-5 * 0.92**49])
+
+
+def test_help_lists_every_recipe_with_its_paper_and_target(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = capsys.readouterr().out
+    assert all(f" {name} " in out for name in RECIPES)
+    assert "74.83" in out
+    assert all(f"paper {number}" in out for number in PAPERS)
+
+
+def test_a_recipe_takes_keys_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["dsc_deeplab_voc", f"data.root={tmp_path}", "model.attention=eca", "--show"]
+    assert main(["train", *words]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["model"]["attention"], shown["recipe"]) == ("eca", "dsc_deeplab_voc")
+    assert main(["train", "dsc_deeplab_voc", "model.atention=eca"]) == 2
+    assert "did you mean 'attention'" in capsys.readouterr().err
+    assert main(["train", "dsc_deeplb_voc"]) == 2
+    assert "did you mean 'dsc_deeplab_voc'" in capsys.readouterr().err
+
+
+def test_ablate_trains_rows_once_and_prints_them_beside_the_paper(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camvid_tree(tmp_path / "data")
+    keys = [
+        "data.format=camvid", f"data.root={tmp_path / 'data'}", f"out={tmp_path / 'out'}", "epochs=1", "batch_size=3",
+        "workers=0", "augment.crop_size=64x64", "input_rule.size=64x64", "tensorboard=false",
+    ]  # fmt: skip
+    words = ["ablate", "004-I", "--train", "--rows", "EWA", *keys]
+    assert main([*words, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert [row["status"] for row in first["rows"]] == ["trained", "not run", "not run", "not run"]
+    ewa = first["rows"][0]
+    assert ewa["params"] == 1_458_074
+    assert ewa["columns"]["mIoU (%)"]["theirs"] == 67.28
+    assert ewa["columns"]["mIoU (%)"]["ours"] == pytest.approx(100 * ewa["scores"]["miou"], abs=0.01)
+    assert ewa["card"]["run"]["model"] == {"name": "affnet", "fusion": "ewa"}
+    assert ewa["latency_ms"] > 0
+    weights = tmp_path / "out" / "affnet_fusion=ewa_loss=owfl_ce" / "best.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "finished" in said.err
+    assert "| EWA | 67.28 |" in said.out
+    assert weights.stat().st_mtime_ns == before
+    assert main(["ablate", "004-losses", "--collect", *keys]) == 0
+    assert "No row was run." in capsys.readouterr().out
+    groups = ["ablate", "004-losses", "--train", "--rows", "OWFL + SEL", "--json", *keys]
+    assert main(groups) == 0
+    sel = json.loads(capsys.readouterr().out)["rows"][-1]
+    assert {"gamma0", "miou"} <= set(sel["scores"])
+    assert sel["columns"]["mIoU, gamma=0 (%)"]["ours"] is not None
+    assert json.loads((tmp_path / "out" / "004-losses.json").read_text())["rows"][-1]["run"] == sel["run"]
