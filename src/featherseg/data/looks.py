@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
+from threading import current_thread, main_thread
 from typing import NamedTuple
 
 from featherseg.data.leaks import Fingerprint, fingerprint
@@ -89,15 +91,29 @@ def seen_by_workers(opened: Sequence[SegData], workers: int) -> Iterator[Looked]
     indices = [index for data in opened for index in range(len(data))]
     context = get_context("spawn")  # forking a process that has threads is not safe
     with ProcessPoolExecutor(workers, context, initializer=take_up, initargs=(tuple(opened),)) as pool:
-        yield from pool.map(look_at_place, places, indices, chunksize=4)
+        with interrupts_ignored():
+            looks = pool.map(look_at_place, places, indices, chunksize=4)
+        yield from looks
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Processes started here never see the key press that ends the work, which is their parent's to answer."""
+    if current_thread() is not main_thread():  # only there can it be said
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 WORK: list[SegData] = []  # of a worker process: sent once, not with every pair
 
 
 def take_up(opened: tuple[SegData, ...]) -> None:
-    """Begin a worker process; a key press that ends the work is the parent's to see."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Begin a worker process."""
     WORK[:] = opened
 
 
