@@ -233,5 +233,5 @@ def notes_of(split: CheckedSplit) -> list[str]:
         notes.append(f"{split.name}: {repeats} picture{'s' if repeats > 1 else ''} twice in this split")
     factor = max((look.objects.factor for look in split.looks if look.objects is not None), default=1)
     if factor > 1:
-        notes.append(f"{split.name}: objects were counted on one of every {factor} rows and columns of the largest masks")
+        notes.append(f"{split.name}: objects of large masks were counted on one of every {factor} rows and columns")
     return notes
