@@ -21,12 +21,13 @@ from featherseg.training.objective import objective
 
 PICTURES = {
     "voc": 1_464,
-    "voc_aug": 10_582,
+    "auto": 10_582,
     "cityscapes": 2_975,
     "cityscapes train_patches": 23_800,
     "camvid": 367,
 }
-CLASSES = {"voc": 21, "voc_aug": 21, "cityscapes": 19, "camvid": 11}
+# "auto" is VOC-aug
+CLASSES = {"voc": 21, "auto": 21, "cityscapes": 19, "camvid": 11}
 STEPS = 3
 
 

@@ -25,7 +25,7 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "folder": folder_tree,
     "cityscapes": cityscapes_tree,
     "voc": voc_tree,
-    "voc_aug": lambda root: voc_tree(root, aug=True),
+    "auto": lambda root: voc_tree(root, aug=True),
 }
 
 
@@ -74,6 +74,16 @@ def test_a_recipe_trains_on_a_miniature_of_its_data(name: str, tmp_path: Path) -
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert int(rows[-1]["step"]) >= 2
     assert all(torch.isfinite(value).all() for value in load_file(folder / "last.safetensors").values())
+
+
+def test_a_voc_recipe_takes_the_plain_tree_where_there_is_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for tree, found in ((voc_tree(tmp_path / "plain"), "voc"), (voc_tree(tmp_path / "aug", aug=True), "voc_aug")):
+        words = ["dsc_deeplab_voc", f"data.root={tree}", "model.attention=eca", "model.pretrained=none", "epochs=1"]
+        words += ["freeze.epochs=0", "batch_size=2", "workers=0", "augment.crop_size=64x64", "input_rule.size=64x64"]
+        assert main(["train", *words, f"out={tmp_path / found}", "tensorboard=false"]) == 0
+        assert f"data: {found} in" in capsys.readouterr().err
 
 
 def test_the_settings_of_paper_003_and_001() -> None:

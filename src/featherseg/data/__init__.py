@@ -10,7 +10,17 @@ from featherseg.data.formats import Format
 from featherseg.data.samples import Sample, SegData, class_frequencies
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
 
-__all__ = ["FORMATS", "Format", "Sample", "SegData", "class_frequencies", "detect_format", "list_splits", "open_data"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Sample",
+    "SegData",
+    "class_frequencies",
+    "detect_format",
+    "existing",
+    "list_splits",
+    "open_data",
+]
 
 FORMATS: dict[str, Format] = {
     "folder": folder.FORMAT,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from featherseg.data.formats import Format
-from featherseg.data.masks import FAULTS, ColourMasks, IndexMasks, MaskReader
+from featherseg.data.masks import MAY_BE_RIGHT, ColourMasks, IndexMasks, MaskReader
 from featherseg.data.samples import SegData, pair_up
 from featherseg.runtime.classes import Classes, Colour, default_palette
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
@@ -66,8 +66,9 @@ def reader_of(settings: Settings) -> MaskReader:
 
 
 def splits_of(root: Path) -> tuple[str, ...]:
-    """The folders below images, train, val and test first; ("all",) where there are none."""
-    found = {path.name for path in (root / "images").glob("*") if path.is_dir() and not path.name.startswith(".")}
+    """The folders below images or masks, train, val and test first; ("all",) where there are none."""
+    below = [path for kind in ("images", "masks") for path in (root / kind).glob("*")]
+    found = {path.name for path in below if path.is_dir() and not path.name.startswith(".")}
     known = [split for split in SPLITS if split in found]
     return (*known, *sorted(found - set(known))) or ("all",)
 
@@ -108,7 +109,7 @@ def settings_of(content: dict[str, Any]) -> Settings:
         colours[str(name)] = (int(red), int(green), int(blue))
     allowed = tuple(str(kind) for kind in content.get("allow") or ())
     for kind in allowed:
-        refuse_unknown("allow", kind, FAULTS)
+        refuse_unknown("allow", kind, MAY_BE_RIGHT)
     palette = default_palette(len(names))
     classes = Classes(
         names=names,

@@ -34,6 +34,9 @@ FAULTS: dict[str, str] = {
 }
 """Kind of fault -> what to do about it."""
 
+MAY_BE_RIGHT = ("binary-mask", "all-ignore", "missing-class", "leak")
+"""Kinds of fault that a data set may have on purpose, and say so: `allow` in classes.yaml."""
+
 MANY_COLOURS = 16
 """More strange colours than this in one mask come from blur, not from a forgotten class."""
 

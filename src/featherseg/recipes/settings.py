@@ -57,7 +57,9 @@ class Place:
     workers: int = 4
 
 
-VOC_AUG = Place(data=DataSpec(format="voc_aug", cache=False), crop_size=(512, 512))
+VOC_AUG = Place(data=DataSpec(format="auto", cache=False), crop_size=(512, 512))
+"""VOC-aug where the tree holds it, else plain VOC; the run says which it found."""
+
 VOC = Place(data=DataSpec(format="voc", cache=False), crop_size=(512, 512))
 CITYSCAPES = Place(data=DataSpec(format="cityscapes", cache=False), crop_size=(768, 768))
 CAMVID = Place(

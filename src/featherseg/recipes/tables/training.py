@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featherseg.data import class_frequencies, open_data
+from featherseg.data import class_frequencies, detect_format, existing, open_data
 from featherseg.losses import object_weights
 from featherseg.models.checkpoint import read_checkpoint
 from featherseg.recipes.menu import RECIPES
@@ -63,8 +63,7 @@ def run_of(row: Row, words: Sequence[str], out: Path) -> Run | None:
     taken = {word.partition("=")[0] for word in words} & ({"model", "out"} | set(row.run))
     if taken:
         raise FeathersegError(f"{sorted(taken)[0]}=", expected="a key that the rows leave open", remedy="leave it out")
-    format = next((word.partition("=")[2] for word in words if word.startswith("data.format=")), "folder")
-    names = [f"{row.model}_{SUFFIXES.get(format, format)}", f"{row.model}_folder"]
+    names = [f"{row.model}_{place_of(words)}", f"{row.model}_folder"]
     base = RECIPES[next(name for name in names if name in RECIPES)]()
     fields = dict(base.model.fields) | dict(row.fields)
     loss, schedule = (row.run.get(name, getattr(base, name).name) for name in ("loss", "schedule"))
@@ -76,6 +75,15 @@ def run_of(row: Row, words: Sequence[str], out: Path) -> Run | None:
         precision=row.run.get("precision", base.precision),
     )
     return replace(with_overrides(run, words), out=str(out / folder_name(row)))
+
+
+def place_of(words: Sequence[str]) -> str:
+    """How recipes call the data that the user's keys name."""
+    keys = dict(word.split("=", 1) for word in words if word.startswith("data.") and "=" in word)
+    format = keys.get("data.format", "auto")
+    if format == "auto" and "data.root" in keys:
+        format = detect_format(existing(keys["data.root"]))
+    return SUFFIXES.get(format, format)
 
 
 def folder_name(row: Row) -> str:
