@@ -117,27 +117,42 @@ def time_rows(trained: Sequence[Trained]) -> list[float | None]:
 
 def markdown(table: Table, data: dict[str, Any]) -> str:
     """The table as Markdown: the paper's figure, ours, the difference; then how it was made."""
-    columns = list(data["rows"][0]["columns"])
-    heads = [f"{column}: {what}" for column in columns for what in ("paper", "ours", "difference")]
-    plain = ["miou", *(f"gamma{index}" for index in range(3))]
-    extra = [name for name in plain if any(name in row["scores"] for row in data["rows"]) and not heads]
+    cells = {column: figures_of(column, data["rows"]) for column in data["rows"][0]["columns"]}
+    plain = () if cells else tuple(name for name in ("miou", "class_accuracy") if any_has(data["rows"], name))
+    heads = [head for parts in cells.values() for head in parts]
+    heads += [f"{PLAIN[name]}: ours" for name in plain]
     lines = [
         f"# {table.name}: {table.title}",
         "",
-        "| row | " + " | ".join([*heads, *extra]) + " | params | MACs (G) | latency (ms) | status |",
-        "|---" * (len(heads) + len(extra) + 5) + "|",
+        "| row | " + " | ".join([*heads, "params", "MACs (G)", "latency (ms)", "status"]) + " |",
+        "|---" * (len(heads) + 5) + "|",
     ]
-    for row in data["rows"]:
-        cells = [
-            text_of(row["columns"][column][what], signed=what == "difference")
-            for column in columns
-            for what in ("theirs", "ours", "difference")
-        ]
-        cells += [text_of(100 * row["scores"][name]) if name in row["scores"] else "" for name in extra]
+    for place, row in enumerate(data["rows"]):
+        mine = [values[place] for parts in cells.values() for values in parts.values()]
+        mine += [text_of(100 * row["scores"][name]) if name in row["scores"] else "" for name in plain]
         macs = f"{row['macs'] / 1e9:.3f}" if row["macs"] else ""
-        cells += [f"{row['params']:,}" if row["params"] else "", macs, text_of(row["latency_ms"]), row["status"]]
-        lines.append("| " + " | ".join([row["row"], *cells]) + " |")
+        mine += [f"{row['params']:,}" if row["params"] else "", macs, text_of(row["latency_ms"]), row["status"]]
+        lines.append("| " + " | ".join([row["row"], *mine]) + " |")
     return "\n".join([*lines, "", *conditions(table, data)])
+
+
+PLAIN = {"miou": "mIoU (%)", "class_accuracy": "mPA (%)"}
+
+
+def any_has(rows: Sequence[dict[str, Any]], measure: str) -> bool:
+    """Whether any row was scored by this measure."""
+    return any(measure in row["scores"] for row in rows)
+
+
+def figures_of(column: str, rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """A column's headings -> its cells: the paper's, ours, the difference; ours alone where the paper prints none."""
+    parts = {"theirs": f"{column}: paper", "ours": f"{column}: ours", "difference": "difference"}
+    printed = any(row["columns"][column]["theirs"] is not None for row in rows)
+    kept = parts if printed else {"ours": f"{column}: ours"}
+    return {
+        head: [text_of(row["columns"][column][part], signed=part == "difference") for row in rows]
+        for part, head in kept.items()
+    }
 
 
 def text_of(value: object, *, signed: bool = False) -> str:
