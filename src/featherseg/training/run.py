@@ -6,9 +6,10 @@ import dataclasses
 import inspect
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from types import GenericAlias
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -25,6 +26,17 @@ OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
+MENUS: dict[str, Mapping[str, type]] = {
+    "model": MODELS,
+    "loss": LOSSES,
+    "optim": OPTIMISERS,
+    "schedule": SCHEDULES,
+}
+"""What the parts of a run are chosen from."""
+
+FILLED_IN = {"schedule": ("lr", "steps", "warmup_steps", "hold"), "optim": ("params",)}
+"""Fields that training itself sets."""
+
 PRECISIONS = ("fp32", "bf16", "fp16")
 LR_SCALINGS = ("none", "batch16")
 LR_EVERY = ("step", "epoch")
@@ -32,10 +44,14 @@ LR_EVERY = ("step", "epoch")
 
 @dataclass(frozen=True)
 class Part:
-    """A choice from a menu with its fields: a model, a loss, a schedule, an optimiser."""
+    """A choice from a menu with its fields: a model, a loss, a schedule, an optimiser. Lists are kept as tuples."""
 
     name: str
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fields = {key: tuple(item) if isinstance(item, list) else item for key, item in self.fields.items()}
+        object.__setattr__(self, "fields", fields)
 
     def to_json(self) -> dict[str, Any]:
         """{"name": ..., field: value ...}."""
@@ -73,7 +89,7 @@ class Freeze:
     """A first phase in which the encoder's weights stay as they are (paper 003).
 
     Attributes:
-        epochs: how long it lasts; 0 for never.
+        epochs: how long it lasts, less than the run; 0 for never.
         batch_size: pictures a step meanwhile; 0 for the run's.
         lr: base learning rate meanwhile; 0 for the run's.
         restart: whether the schedule begins anew when thawed, instead of going on with the run's epochs.
@@ -162,8 +178,10 @@ class Run:
     def __post_init__(self) -> None:
         refuse_unknown("model", self.model.name, MODELS)
         MODELS[self.model.name].of(dict(self.model.fields))
-        check_fields("loss", self.loss, LOSSES)
-        check_fields("schedule", self.schedule, SCHEDULES, hidden=("lr", "steps", "warmup_steps", "hold"))
+        for what, part in (("loss", self.loss), ("schedule", self.schedule), ("optim", self.optim)):
+            check_fields(what, part)
+        LOSSES[self.loss.name](**self.loss.fields)
+        SCHEDULES[self.schedule.name](lr=1.0, steps=100, **self.schedule.fields)
         check_optimiser(self.optim)
         refuse_unknown("data.format", self.data.format, ("auto", *FORMATS))
         refuse_unknown("precision", self.precision, PRECISIONS)
@@ -175,6 +193,9 @@ class Run:
             require_least(name, getattr(self, name), 0)
         for name in ("epochs", "batch_size", "lr"):
             require_least(f"freeze.{name}", getattr(self.freeze, name), 0)
+        if self.freeze.epochs >= self.epochs:
+            expected, remedy = f"fewer than epochs={self.epochs}", f"for instance freeze.epochs={self.epochs // 2}"
+            raise FeathersegError("freeze.epochs", expected=expected, got=self.freeze.epochs, remedy=remedy)
         if not 0 <= self.warmup_epochs < math.inf:
             raise FeathersegError("warmup_epochs", expected="0 or more", got=self.warmup_epochs)
         if not len(self.preprocessing.mean) == len(self.preprocessing.std) == 3 or min(self.preprocessing.std) <= 0:
@@ -216,32 +237,58 @@ class Run:
 
 def require_least(name: str, value: float, least: int) -> None:
     """Refuse a number below the least that makes sense."""
-    if value < least:
+    if not value >= least:
         raise FeathersegError(name, expected=f"{least} or more", got=value)
 
 
-def check_fields(what: str, part: Part, menu: Mapping[str, type], *, hidden: Sequence[str] = ()) -> None:
-    """Refuse an unknown name, a field that the named entry lacks or that the run fills in itself, a value of no use."""
-    refuse_unknown(what, part.name, menu)
-    hints = get_type_hints(menu[part.name])
-    own = [item.name for item in dataclasses.fields(menu[part.name]) if item.name not in hidden]
+def fields_of(what: str, name: str) -> dict[str, Any]:
+    """The fields that a run may set of an entry of a menu -> their types."""
+    entry: Any = MENUS[what][name]
+    if what == "optim":
+        hints = {key: kind_of(item.default) for key, item in inspect.signature(entry).parameters.items()}
+    else:
+        types = get_type_hints(entry)
+        hints = {item.name: types[item.name] for item in dataclasses.fields(entry)}
+    return {key: hint for key, hint in hints.items() if key not in FILLED_IN.get(what, ())}
+
+
+def kind_of(default: object) -> Any:
+    """The type of an optimiser's field by its default; its numbers may all have a fraction."""
+    if isinstance(default, bool):
+        return bool
+    if isinstance(default, tuple):
+        return GenericAlias(tuple, (float,) * len(default))
+    return float if isinstance(default, (int, float)) else Any
+
+
+def check_fields(what: str, part: Part) -> None:
+    """Refuse an unknown name, a field that the named entry lacks or that training sets itself, what is no number."""
+    refuse_unknown(what, part.name, MENUS[what])
+    hints = fields_of(what, part.name)
     for name, value in part.fields.items():
-        refuse_unknown(f"{what} field", name, own)
-        values = value if isinstance(value, (list, tuple)) and hints[name] not in (int, float, bool, str) else [value]
-        numeric = hints[name] not in (bool, str)
-        if numeric and not all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in values):
-            raise FeathersegError(f"{what}.{name}", expected="a number", got=repr(value))
+        refuse_unknown(f"{what} field", name, hints)
+        hint, key = hints[name], f"{what}.{name}"
+        if get_origin(hint) is tuple:
+            count = 0 if Ellipsis in get_args(hint) else len(get_args(hint))
+            listed = isinstance(value, tuple) and len(value) == (count or len(value))
+            if not listed or not all(is_number(item) for item in value):
+                raise FeathersegError(key, expected=f"{count or 'some'} numbers like 0.9,0.99", got=repr(value))
+        elif hint is int and not (is_number(value) and value == int(value)):
+            raise FeathersegError(key, expected="a whole number", got=repr(value))
+        elif hint is float and not is_number(value):
+            raise FeathersegError(key, expected="a number", got=repr(value))
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_optimiser(part: Part) -> None:
-    """Refuse an unknown optimiser, and fields that it does not take; torch itself is the judge of their values."""
-    refuse_unknown("optim", part.name, OPTIMISERS)
-    taken = [name for name in inspect.signature(OPTIMISERS[part.name]).parameters if name != "params"]
-    for name in ("lr", *part.fields):
-        refuse_unknown("optim field", name, taken)
-    if not isinstance(part.fields.get("lr"), (int, float)):
+    """Refuse an optimiser without lr, or with values of no use; of these torch itself is the judge."""
+    if not is_number(part.fields.get("lr")):
         raise FeathersegError("optim.lr", expected="a number", got=repr(part.fields.get("lr")))
     try:
         OPTIMISERS[part.name]([torch.zeros(1, requires_grad=True)], **part.fields)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise FeathersegError(f"optim {part.name}: {error}") from error

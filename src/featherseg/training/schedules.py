@@ -17,7 +17,8 @@ class Schedule(ABC):
         lr: the base learning rate.
         steps: optimiser steps of the whole schedule.
         warmup_steps: steps over which the rate rises linearly to its scheduled value.
-        hold: steps that share one rate, those of an epoch for instance; the rate is that of the first of them.
+        hold: steps that share one rate, those of an epoch for instance: the scheduled rate of the first of them; the
+            rise goes in equal parts of so many steps, and none is left at a rate near 0.
     """
 
     lr: float
@@ -28,7 +29,7 @@ class Schedule(ABC):
     def __call__(self, step: int) -> float:
         """The rate of step 0 .. steps-1."""
         held = step - step % self.hold
-        rise = min(1.0, (held + 1) / (self.warmup_steps + 1))
+        rise = min(1.0, (held + self.hold) / (self.warmup_steps + self.hold))
         return rise * self.lr * self.factor(min(1.0, held / self.steps))
 
     @abstractmethod
@@ -51,6 +52,10 @@ class Poly(Schedule):
 
     power: float = 0.9
 
+    def __post_init__(self) -> None:
+        if self.power < 0:
+            raise FeathersegError("schedule.power", expected="0 or more", got=self.power)
+
     def factor(self, done: float) -> float:
         """(1 - done) ** power."""
         return float((1 - done) ** self.power)
@@ -69,8 +74,10 @@ class Step(Schedule):
     final: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.levels < 2 or not 0 < self.final <= 1:
-            raise FeathersegError("schedule step", expected="levels of 2 or more, 0 < final <= 1", got=self)
+        if self.levels < 2:
+            raise FeathersegError("schedule.levels", expected="2 or more", got=self.levels)
+        if not 0 < self.final <= 1:
+            raise FeathersegError("schedule.final", expected="more than 0, at most 1", got=self.final)
 
     def factor(self, done: float) -> float:
         """final ** (level / (levels - 1))."""
@@ -96,7 +103,11 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         if min(self.warmup, self.tail) < 0 or self.warmup + self.tail >= 1:
-            raise FeathersegError("schedule cos", expected="warmup + tail below 1", got=(self.warmup, self.tail))
+            shares = "shares of 0 or more, together below 1"
+            raise FeathersegError("schedule.warmup and .tail", expected=shares, got=f"{self.warmup} and {self.tail}")
+        for name in ("start", "final"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise FeathersegError(f"schedule.{name}", expected="0..1", got=getattr(self, name))
 
     def factor(self, done: float) -> float:
         """start + (1 - start) * (done / warmup)**2, then final + (1 - final) * (1 + cos) / 2, then final."""
