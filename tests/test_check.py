@@ -338,7 +338,11 @@ def test_a_leak_is_found_whatever_its_name_and_encoding(tmp_path: Path, name: st
     fault = check_data(tree).faults[0]
     assert str(tree / IMAGE) in fault.detail
     train, val = (open_data(tree, "folder", split) for split in ("train", "val"))
+    equal = "encoded anew" not in fault.detail
     for data in (train, train.in_memory()):
+        if not equal:  # training says it in the same words, and goes on
+            assert refuse_leaks(data, val) == [fault]
+            continue
         with pytest.raises(FeathersegError) as refused:
             refuse_leaks(data, val)
         assert str(refused.value) == str(fault.error())

@@ -44,7 +44,7 @@ def test_from_labelled_pictures_to_a_mask(tmp_path: Path, capsys: pytest.Capture
     assert set(scores["iou"]) == {"background", "cat", "dog"}
     assert np.array(scores["confusion"]).sum() == scores["pixels"] == 2 * (72 * 96 - 16)
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
-        "report.md", "scores.json", "worst-1.png", "worst-2.png",
+        "classes.png", "report.md", "scores.json", "worst-1.png", "worst-2.png",
     ]  # fmt: skip
 
     code, out, _ = said(

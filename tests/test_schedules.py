@@ -13,13 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from timm.layers.norm_act import BatchNormAct2d
+from torch import nn
 from torch.nn import Module
 from trees import folder_tree
 
+from featherseg.models import create_model
 from featherseg.recipes import RECIPES
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training import SCHEDULES, Freeze, Part, Run, loop, train, with_overrides
+from featherseg.training.distributed import World, synchronise_norms
 from featherseg.training.phases import phases_of
+from featherseg.training.state import read_state, states, unpack
 
 QUICK = ("augment.crop_size=64x64", "workers=0", "val_every=100", "input_rule.size=own", "loss=ce", "samples=0")
 
@@ -65,6 +70,26 @@ def test_a_rate_can_be_held_for_an_epoch() -> None:
     assert all(held(step) == pytest.approx(each(step // 10)) for step in range(0, 1000, 7))
 
 
+def test_a_warm_up_by_epochs_has_no_dead_epoch() -> None:
+    warm = SCHEDULES["constant"](lr=1.0, steps=1000, warmup_steps=200, hold=100)
+    assert [warm(step) for step in (0, 99, 100, 199, 200, 999)] == pytest.approx([1 / 3, 1 / 3, 2 / 3, 2 / 3, 1, 1])
+    assert SCHEDULES["constant"](lr=1.0, steps=1000, hold=100)(0) == 1
+    each = SCHEDULES["constant"](lr=1.0, steps=1000, warmup_steps=3)
+    assert [each(step) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("step", "levels", 1), ("step", "final", 0.0), ("step", "final", 1.5), ("poly", "power", -1.0),
+        ("cos", "warmup", -0.1), ("cos", "tail", 1.0), ("cos", "start", 2.0), ("cos", "final", -0.5),
+    ],
+)  # fmt: skip
+def test_values_of_no_use_are_refused(name: str, field: str, value: float) -> None:
+    with pytest.raises(FeathersegError, match=rf"schedule\..*{field}.*; expected.*got"):
+        SCHEDULES[name](lr=1.0, steps=100, **{field: value})
+
+
 def test_a_decay_of_eight_per_cent_an_epoch_is_a_step_schedule() -> None:
     decay = SCHEDULES["step"](lr=5e-4, steps=50, levels=50, final=0.92**49)
     assert [decay(epoch) for epoch in range(50)] == pytest.approx([5e-4 * 0.92**epoch for epoch in range(50)])
@@ -92,7 +117,7 @@ def test_the_phases_of_paper_003() -> None:
     assert phases_of(replace(run, lr_scaling="none"))[0].lr == 7e-3
     restarted = replace(run, freeze=Freeze(epochs=50, batch_size=8, restart=True))
     assert phases_of(restarted)[1].place(restarted, 50, 0, 30) == 0
-    assert len(phases_of(replace(run, freeze=Freeze(epochs=200)))) == 1
+    assert len(phases_of(replace(run, freeze=Freeze()))) == 1
 
 
 def test_the_frozen_phase_freezes_the_encoder_and_the_thawed_one_moves_it(tmp_path: Path) -> None:
@@ -101,8 +126,10 @@ def test_the_frozen_phase_freezes_the_encoder_and_the_thawed_one_moves_it(tmp_pa
         "optim.lr=0.01", "optim.weight_decay=0.1", "warmup_epochs=0",
     )  # fmt: skip
     start = loop.Training(run, Path(run.out), None).network.state_dict()
-    frozen = load_file(train(replace(run, epochs=1, out=str(tmp_path / "frozen"))) / "last.safetensors")
-    thawed = load_file(train(run) / "last.safetensors")
+    folder = train(run)
+    first, _ = (read_state(path) for path in states(folder))
+    assert first[0].epoch == 1
+    frozen, thawed = unpack(first[1], "model"), load_file(folder / "last.safetensors")
     weights = [name for name in start if name.startswith("encoder") and "running" not in name and "num_" not in name]
     assert len(weights) > 100
     assert all(torch.equal(start[name], frozen[name]) for name in weights)
@@ -206,6 +233,7 @@ def test_only_chosen_classes_are_learned(tmp_path: Path) -> None:
 WORKER = """
 import sys
 import torch
+from featherseg.models import create_model
 from featherseg.recipes import RECIPES
 from featherseg.training import train, with_overrides
 torch.nn.Dropout.forward = lambda self, x: x  # each process draws its own
@@ -213,8 +241,23 @@ train(with_overrides(RECIPES["affnet_folder"](), sys.argv[1:]))
 """
 
 
+def test_synchronised_norms_keep_what_they_do() -> None:
+    """A backbone's batch norms hold its activations; every one is replaced, and the network computes the same."""
+    torch.manual_seed(0)
+    for device in ("cpu", "cuda"):
+        network = create_model("dsc_deeplab", num_classes=3).eval()
+        images = torch.randn(1, 3, 64, 64)
+        with torch.no_grad():
+            before = network(images).logits
+            synchronise_norms(network, World(0, 2, torch.device(device)))
+            assert torch.equal(network(images).logits, before)
+        plain = [module for module in network.modules() if type(module) in (nn.BatchNorm2d, BatchNormAct2d)]
+        assert not plain
+
+
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["affnet", "dsc_deeplab"])
+def test_two_processes_equal_one(tmp_path: Path, model: str) -> None:
     """One step over the same batch; gloo, an all-reduced batch norm, dropout off; the order of sums rounds otherwise.
 
     Without the all-reduced batch norm the two differ by far more: the test would see it.
@@ -223,7 +266,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text(WORKER)
     keys = [
         f"data.root={tmp_path / 'data'}", *QUICK, "epochs=1", "batch_size=6", "loss=owfl_ce", "ema=0", "optim=sgd",
-        "optim.lr=0.05", "optim.weight_decay=0", "warmup_epochs=0", "tensorboard=false",
+        "optim.lr=0.05", "optim.weight_decay=0", "warmup_epochs=0", "tensorboard=false", f"model={model}",
     ]  # fmt: skip
     script = [str(tmp_path / "worker.py")]
     pair = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517", *script]

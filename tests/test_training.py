@@ -27,6 +27,7 @@ from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training import Part, Run, loop, train, with_overrides
+from featherseg.training.directory import alone_in
 from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import start_from
 from featherseg.training.state import read_state, states
@@ -188,42 +189,6 @@ def test_an_unreadable_picture_met_by_a_worker_is_one_line(tmp_path: Path) -> No
     assert "Traceback" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("word", "message"),
-    [
-        ("epoch=3", "did you mean 'epochs'"),
-        ("data.rot=x", "did you mean 'data.root'"),
-        ("model=afnet", "did you mean 'affnet'"),
-        ("model.fusion=concat+ew", "did you mean 'concat"),
-        ("model.fuzion=ewa", "did you mean 'fusion'"),
-        ("loss=owfl_cee", "did you mean 'owfl_ce'"),
-        ("loss.gamma=2", "loss field"),
-        ("epochs=many", "a whole number"),
-        ("epochs=0", "1 or more"),
-        ("seed=-1", "0 or more"),
-        ("workers=-1", "0 or more"),
-        ("warmup_epochs=inf", "0 or more"),
-        ("optim.lr=abc", "optim.lr.*a number"),
-        ("optim.lr=-1", "Invalid learning rate"),
-        ("optim.weight_dekay=1", "did you mean 'weight_decay'"),
-        ("loss.c=abc", "loss.c.*a number"),
-        ("schedule.power=abc", "schedule.power.*a number"),
-        ("schedule.lr=1", "schedule field"),
-        ("input_rule.size=360", "input_rule.size"),
-        ("augment.crop_size=none", "augment.crop_size"),
-        ("augment.flip=2", r"0\.\.1"),
-        ("preprocessing.mean=0.5", "three means"),
-        ("deterministic=3", "true or false"),
-        ("augment.crop_size=axb", "numbers like 360x480"),
-        ("epochs", "key=value"),
-        ("recipe=x", "one of"),
-    ],
-)
-def test_mistakes_in_keys_name_the_remedy(word: str, message: str) -> None:
-    with pytest.raises(FeathersegError, match=message):
-        with_overrides(RECIPES["affnet_folder"](), [word])
-
-
 def test_fine_tuning_keeps_classifier_rows_by_class_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = train(quick_run(tmp_path, "epochs=1"))
     folder_tree(tmp_path / "other")
@@ -238,6 +203,66 @@ def test_fine_tuning_keeps_classifier_rows_by_class_name(tmp_path: Path, capsys:
     assert torch.equal(new["classifier.3.weight"][0], old["classifier.3.weight"][2])
     assert torch.equal(new["classifier.3.weight"][1], old["classifier.3.weight"][0])
     assert torch.equal(new["unit1.0.body.0.0.weight"], old["unit1.0.body.0.0.weight"])
+
+
+def test_resuming_needs_nothing_but_the_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = train(quick_run(tmp_path, "epochs=1"))
+    run = replace(quick_run(tmp_path, f"init={first}", "loss=owfl_ce"), out=str(tmp_path / "tuned"))
+    original = loop.Training.step
+
+    def killed(self: loop.Training, parts: list[Batch], rate: float) -> float:
+        if self.progress.step == 4:
+            raise Killed
+        return original(self, parts, rate)
+
+    monkeypatch.setattr(loop.Training, "step", killed)
+    with pytest.raises(Killed):
+        train(run)
+    monkeypatch.setattr(loop.Training, "step", original)
+    first.rename(tmp_path / "gone")
+    monkeypatch.setattr("featherseg.training.opening.class_frequencies", None)  # they are in run.json
+    card = featherseg.load(train(run)).artefact.card
+    assert card["started_from"]["name"] == "run"
+    assert sum(card["data"]["class_frequencies"]) == pytest.approx(1)
+    assert card["precision"] == "fp32"
+
+
+def test_what_a_checkpoint_cannot_give_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = train(quick_run(tmp_path, "epochs=1"))
+    capsys.readouterr()
+    words = (f"init={first}", "preprocessing.mean=0,0,0", "preprocessing.std=1,1,1", "model.presence=true")
+    loop.Training(replace(quick_run(tmp_path, *words), out=str(tmp_path / "other")), tmp_path / "other", None)
+    said = capsys.readouterr().err
+    assert "begun anew: presence" in said
+    assert "to keep them: preprocessing.mean=0.485,0.456,0.406 preprocessing.std=0.229" in said
+
+
+def test_two_trainings_in_one_directory_are_refused(tmp_path: Path) -> None:
+    run = quick_run(tmp_path, "epochs=1")
+    with alone_in(Path(run.out)), pytest.raises(FeathersegError, match="another process trains in it"):
+        train(run)
+    train(run)
+    assert not (Path(run.out) / ".lock").exists()
+
+
+def test_bars_are_never_trained_as_a_class_that_is_no_background(tmp_path: Path) -> None:
+    train(quick_run(tmp_path, "epochs=1", "augment.pad_label=0"))
+    with pytest.raises(FeathersegError, match=r"pad_label=0.*is cat here.*pad_label=-1"):
+        train(replace(quick_run(tmp_path, "data.classes=cat,dog", "augment.pad_label=0"), out=str(tmp_path / "b")))
+
+
+def test_a_picture_in_both_splits_is_refused_and_one_that_looks_so_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = quick_run(tmp_path, "epochs=1")
+    images, masks = (tmp_path / "data" / kind for kind in ("images", "masks"))
+    (masks / "val" / "again.png").write_bytes((masks / "train" / "photo0.png").read_bytes())
+    Image.open(images / "train" / "photo0.jpg").save(images / "val" / "again.jpg", quality=80)
+    train(run)
+    assert "again.jpg: the train split has the same picture, encoded anew" in capsys.readouterr().err
+    (images / "val" / "again.jpg").write_bytes((images / "train" / "photo0.jpg").read_bytes())
+    with pytest.raises(FeathersegError, match=r"again\.jpg: the train split has the same picture: .*photo0\.jpg"):
+        train(replace(run, out=str(tmp_path / "second")))
 
 
 def test_classifiers_are_known_by_growing_with_the_classes(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from featherseg.recipes.tables import PAPERS
 from featherseg.runtime.errors import refuse_unknown
 from featherseg.training import Run, train, with_overrides
 from featherseg.training.directory import read_progress
+from featherseg.training.distributed import is_first
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(asked.to_json(), indent=2))
         return 0
     folder = train(asked)
+    if not is_first():
+        return 0
     print(json.dumps(outcome(asked)) if args.json else folder)
     return 0
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from featherseg.data.masks import Fault, Mask, MaskReader, Pair
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
-from featherseg.runtime.pixels import PICTURE_SUFFIXES, read_image
+from featherseg.runtime.pixels import PICTURE_SUFFIXES, picture_size, read_image
 
 Image = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # (done, of how many)
@@ -103,13 +103,18 @@ class SegData:
             ids = self.choice[ids]
         return Sample(image, ids, self.name_of(index))
 
-    def inspect(self, index: int) -> Inspected:
-        """The pair as it is, with every fault of its own."""
+    def labelled_pair(self, index: int) -> Pair:
+        """The pair, refused where the picture has no labels."""
         pair = self.pairs[index]
         if pair.mask is None:
             raise FeathersegError(
                 f"{self.root}: the {self.split} split has no labels", expected=f"a mask for {pair.image}"
             )
+        return pair
+
+    def inspect(self, index: int) -> Inspected:
+        """The pair as it is, with every fault of its own."""
+        pair = self.labelled_pair(index)
         faults: list[Fault] = []
         image: Image | None = None
         try:
@@ -117,18 +122,18 @@ class SegData:
         except FeathersegError as error:
             faults.append(Fault(pair.image, "unreadable", str(error).removeprefix(f"{pair.image}: ")))
         size = (image.shape[0], image.shape[1]) if image is not None else (0, 0)
-        if image is None and not pair.mask.is_file():
+        mask = pair.mask
+        assert mask is not None
+        if image is None and not mask.is_file():
             return Inspected(None, None, tuple(faults))
         read = self.masks.read(pair, size)
         faults += read.faults
         if read.ids is not None:
             if image is not None and read.ids.shape != size:
-                faults.append(
-                    Fault(pair.mask, "size-mismatch", size_detail(pair.image.name, image.shape, read.ids.shape))
-                )
+                faults.append(Fault(mask, "size-mismatch", size_detail(pair.image.name, image.shape, read.ids.shape)))
             doubtful = any(fault.kind == "binary-mask" for fault in faults)
             if not doubtful and (read.ids == self.masks.classes.ignore_index).all():
-                faults.append(Fault(pair.mask, "all-ignore", "no pixel has a class"))
+                faults.append(Fault(mask, "all-ignore", "no pixel has a class"))
         return Inspected(image, read.ids, tuple(fault for fault in faults if fault.kind not in self.allowed))
 
     def choose(self, names: Sequence[str]) -> SegData:
@@ -140,6 +145,23 @@ class SegData:
         choice = np.full(256, chosen.ignore_index, np.uint8)
         choice[old] = np.arange(len(old))
         return replace(self, classes=chosen, choice=choice)
+
+    def labels(self, index: int) -> Mask:
+        """The class ids alone; of the picture no more than its size is read."""
+        if self.decoded:
+            return self.decoded[index].mask
+        pair = self.labelled_pair(index)
+        found = self.masks.read(pair, picture_size(pair.image))
+        faults = [fault for fault in found.faults if fault.kind not in self.allowed]
+        if faults or found.ids is None:
+            raise (faults or found.faults)[0].error()
+        return found.ids if self.choice is None else self.choice[found.ids]
+
+    def without_windows(self) -> SegData:
+        """Each picture once and whole, where it comes in parts; the data themselves otherwise."""
+        if not any(pair.window for pair in self.pairs):
+            return self
+        return replace(self, pairs=tuple(dict.fromkeys(pair._replace(window=None) for pair in self.pairs)), decoded=())
 
     def every(self, step: int, first: int) -> SegData:
         """Each step-th picture from the first on: one process' share."""
@@ -217,12 +239,13 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def class_frequencies(data: SegData, progress: Progress | None = None) -> tuple[float, ...]:
-    """Share of each class among the labelled pixels, from one pass over the data."""
+    """Share of each class among the labelled pixels of whole pictures, from one pass over the masks."""
     counts = np.zeros(256, np.int64)
-    for index in range(len(data)):
-        counts += np.bincount(data.read(index).mask.ravel(), minlength=256)
+    whole = data.without_windows()
+    for index in range(len(whole)):
+        counts += np.bincount(whole.labels(index).ravel(), minlength=256)
         if progress is not None:
-            progress(index + 1, len(data))
+            progress(index + 1, len(whole))
     labelled = counts[: len(data.classes)]
     if not labelled.sum():
         raise FeathersegError(f"{data.root}: no pixel of the {data.split} split has a class", expected="labelled masks")

@@ -33,7 +33,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(make=affnet.affnet_voc, paper="004", target=""),
         Recipe(make=affnet.affnet_camvid, paper="004", target="66.97 CamVid val (ours)"),
         Recipe(make=affnet.affnet_folder, paper="004", target=OWN),
-        Recipe(make=baselines.deeplabv3plus_voc, paper="", target="69.83 VOC val (000)"),
+        Recipe(make=baselines.deeplabv3plus_voc, paper="", target=""),
         Recipe(make=baselines.deeplabv3plus_camvid, paper="", target=""),
         Recipe(make=baselines.deeplabv3plus_folder, paper="", target=OWN),
         Recipe(make=baselines.fast_scnn_camvid, paper="", target=""),

@@ -39,6 +39,7 @@ IGNORED: Colour = (255, 255, 255)
 """The colour of the ignore index in coloured masks; a data set's background is black more often than white."""
 
 EXIF_ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 UPRIGHT = {  # the EXIF orientation -> what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -75,6 +76,13 @@ def read_image(source: PictureSource) -> Picture:
         raise FeathersegError("image", expected="a path, a PIL.Image or an array", got=type(source).__name__)
     with opened(source) as image:
         return _rgb(image, os.fspath(source))
+
+
+def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of a picture file as the eye sees it; its pixels are not read. Errors as `read_image`."""
+    with opened(path) as image:
+        turned = _orientation(image) in SIDEWAYS
+        return image.size if turned else (image.height, image.width)
 
 
 def read_mask(path: str | os.PathLike[str]) -> Mask:

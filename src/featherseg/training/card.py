@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from featherseg.data import SegData
 from featherseg.metrics import Scores
+from featherseg.runtime.artefact import Artefact
 from featherseg.training.directory import machine
-from featherseg.training.fine_tuning import Start
-from featherseg.training.run import Run
-from featherseg.training.state import Progress
+
+if TYPE_CHECKING:
+    from featherseg.training.loop import Training
 
 
-def run_card(
-    run: Run,
-    name: str,
-    train_data: SegData,
-    val_data: SegData,
-    frequencies: tuple[float, ...],
-    start: Start,
-    progress: Progress,
-    scores: Scores | None,
-    *,
-    epochs_done: int,
-    processes: int,
-) -> dict[str, Any]:
-    """The card as JSON values; scores are those of the very weights that it travels with."""
+def artefact_of(training: Training, scores: Scores | None, *, epochs_done: int) -> Artefact:
+    """What the network says of itself; scores are those of the very weights that it travels with."""
+    return Artefact(
+        classes=training.train_data.classes,
+        preprocessing=training.run.preprocessing,
+        input_rule=training.run.input_rule,
+        align_corners=training.network.align_corners,
+        stride=training.network.stride,
+        card=run_card(training, scores, epochs_done=epochs_done),
+    )
+
+
+def run_card(training: Training, scores: Scores | None, *, epochs_done: int) -> dict[str, Any]:
+    """The card as JSON values."""
+    run, train_data, val_data, origin = training.run, training.train_data, training.val_data, training.origin
+    shares = [round(share, 9) for share in origin.class_frequencies]
     return {
-        "name": name,
+        "name": training.folder.name,
         "recipe": run.recipe,
         "model": run.model.to_json(),
         "data": {
@@ -37,13 +39,14 @@ def run_card(
             "root": run.data.root,
             "val_split": run.data.val,
             "terms": train_data.terms,
-            **({"class_frequencies": [round(share, 9) for share in frequencies]} if frequencies else {}),
+            **({"class_frequencies": shares} if shares else {}),
         },
         "seed": run.seed,
         "epochs": f"{epochs_done} of {run.epochs}",
+        "precision": training.precision,
         "run": run.to_json(),
-        "machine": {**machine(), "processes": processes},
-        "training_seconds": round(progress.seconds),
+        "machine": {**machine(), "processes": training.world.size},
+        "training_seconds": round(training.progress.seconds),
         "scores": {"val": scores.to_json()} if scores is not None else {},
-        **({"started_from": start.card} if start.card else {}),
+        **({"started_from": origin.started_from} if origin.started_from else {}),
     }

@@ -8,10 +8,12 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +27,7 @@ COLUMNS = (
     "epoch", "step", "lr", "loss", "val_miou", "val_pixel_accuracy", "val_class_accuracy", "val_fwiou", "seconds",
 )  # fmt: skip
 MAY_DIFFER = ("out", "device", "workers")  # what a resumed run may change without becoming another one
+LOCK = ".lock"
 PACKAGES = ("featherseg", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors")
 
 
@@ -51,19 +54,60 @@ def recognise(run: Run) -> Path:
     return folder
 
 
-def claim(folder: Path, run: Run) -> None:
+class Origin(NamedTuple):
+    """What a run found at its beginning; kept in run.json, so that resuming needs nothing but the run directory.
+
+    Attributes:
+        started_from: the card of the checkpoint it started from; empty for none.
+        class_frequencies: the classes' shares in the training split; empty where they were not counted.
+    """
+
+    started_from: dict[str, Any]
+    class_frequencies: tuple[float, ...]
+
+
+def read_origin(folder: Path) -> Origin:
+    """The origin of a run that is being resumed."""
+    content = json.loads((folder / "run.json").read_text())
+    return Origin(content.get("started_from") or {}, tuple(content.get("class_frequencies") or ()))
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a run directory against a second process that trains in it; nothing is held where the system cannot."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FeathersegError(
+                f"{folder}: another process trains in it", remedy="wait, or use another out"
+            ) from error
+        try:
+            yield
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)
+
+
+def claim(folder: Path, run: Run, origin: Origin) -> None:
     """Make the run directory and write run.json, unless it is there; drafts that a kill left behind are removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in filter(is_draft, list(folder.iterdir())):
-        path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if is_draft(path) and path.name != LOCK:
+            path.unlink(missing_ok=True)
     if not (folder / "run.json").exists():
-        text = json.dumps({"run": run.to_json(), "machine": machine()}, indent=2)
+        text = json.dumps({"run": run.to_json(), "machine": machine(), **origin._asdict()}, indent=2)
         write_atomically(folder / "run.json", lambda file: file.write(text.encode()))
 
 
 def is_draft(path: Path) -> bool:
-    """Whether the file is what an interrupted atomic write leaves."""
-    return path.name.startswith(".") and path.suffix == ".tmp"
+    """Whether the file is what an interrupted atomic write leaves, or a lock."""
+    return path.name == LOCK or (path.name.startswith(".") and path.suffix == ".tmp")
 
 
 def read_run(folder: Path) -> Run:

@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 
 from featherseg.models.engine import choose_device
+from featherseg.runtime.errors import FeathersegError
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,24 @@ class World:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view(gradient.shape))
 
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the first one's values, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
+    def require_agreement(self, what: str, value: int) -> None:
+        """Refuse, in every process, to go on where processes differ in a number."""
+        if self.size > 1:
+            found: list[int] = [0] * self.size
+            dist.all_gather_object(found, value)
+            if len(set(found)) > 1:
+                raise FeathersegError(
+                    f"{what} differs between processes",
+                    got=found,
+                    remedy="every process must see the same run directory",
+                )
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:
@@ -66,6 +86,8 @@ def join(device: str) -> World:
     chosen = choose_device(device)
     if size == 1:
         return World(0, 1, chosen)
+    if "RANK" not in os.environ:
+        raise FeathersegError("WORLD_SIZE is set and RANK is not", remedy="start several processes by torchrun")
     rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     if chosen.type == "cuda":
         chosen = torch.device("cuda", local)
@@ -78,12 +100,18 @@ def join(device: str) -> World:
 def synchronise_norms(network: nn.Module, world: World) -> None:
     """Make every batch norm use the statistics of the whole batch, in place; names and weights stay."""
     if world.device.type == "cuda":
-        converted = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        assert converted is network, "a network is no batch norm itself"
+        # timm's own keeps the activations that its backbones' batch norms hold; torch's would drop them
+        convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = AllReducedBatchNorm2d
+        together = {nn.BatchNorm2d: AllReducedBatchNorm2d, BatchNormAct2d: AllReducedBatchNormAct2d}.get(type(module))
+        if together is not None:
+            module.__class__ = together
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and speaks; true where there is only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class AllReducedBatchNorm2d(nn.BatchNorm2d):
@@ -91,8 +119,10 @@ class AllReducedBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N,C,H,W) -> (N,C,H,W)."""
-        if not self.training:
-            return super().forward(x)
+        return self.normalise(x) if self.training else super().forward(x)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """By mean and variance of the whole batch, which the running ones follow."""
         count = AllReduce.apply(x.new_tensor([x.numel() / x.shape[1]]))
         mean = AllReduce.apply(x.sum((0, 2, 3))) / count
         centred = x - mean.view(1, -1, 1, 1)
@@ -105,6 +135,17 @@ class AllReducedBatchNorm2d(nn.BatchNorm2d):
                 self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), momentum)
         normalised = centred * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
         return torch.addcmul(self.bias.view(1, -1, 1, 1), normalised, self.weight.view(1, -1, 1, 1))
+
+
+class AllReducedBatchNormAct2d(AllReducedBatchNorm2d):
+    """The same for timm's batch norms, which hold their activation."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N,C,H,W) -> (N,C,H,W)."""
+        return self.act(self.drop(super().forward(x)))  # type: ignore[no-any-return]
 
 
 class AllReduce(torch.autograd.Function):

@@ -10,9 +10,12 @@ from torch import Tensor
 from featherseg.hub import locate
 from featherseg.models import SegNetwork, create_model
 from featherseg.models.checkpoint import read_checkpoint
+from featherseg.runtime.artefact import Preprocessing
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training.run import Part
+
+NAMED = 6  # layers that are begun anew, named one by one
 
 
 class Start(NamedTuple):
@@ -22,18 +25,21 @@ class Start(NamedTuple):
     card: dict[str, Any]
 
 
-def start_from(source: str, network: SegNetwork, model: Part, classes: Classes) -> Start:
+def start_from(
+    source: str, network: SegNetwork, model: Part, classes: Classes, preprocessing: Preprocessing | None = None
+) -> Start:
     """Load the weights of `source` (a name, a run directory or a path) into `network`, which `model` describes.
 
     The rows of a classifier are matched by class name. Other tensors are taken where name and shape fit; where fewer
-    than half do, the checkpoint is of another network and is refused.
+    than half do, the checkpoint is of another network and is refused. A checkpoint that saw its pictures through other
+    means and deviations than `preprocessing` is told, with the keys that would keep them.
     """
     weights, _, artefact = read_checkpoint(locate(source, "torch"))
     old, own = artefact.classes, network.state_dict()
     rows_per_class = classifiers(model, own, len(classes))
     shared = [name for name in classes.names if name in old.names]
     new_ids, old_ids = ([names.index(name) for name in shared] for names in (classes.names, old.names))
-    kept = 0
+    kept: list[str] = []
     for name, value in own.items():
         given = weights.get(name)
         if given is None or given.shape[1:] != value.shape[1:] or given.ndim != value.ndim:
@@ -41,17 +47,28 @@ def start_from(source: str, network: SegNetwork, model: Part, classes: Classes) 
         rows = rows_per_class.get(name)
         if rows is None and given.shape == value.shape:
             value.copy_(given)
-            kept += 1
-        elif rows is not None and len(given) == rows * len(old):
+            kept.append(name)
+        elif rows is not None and len(given) == rows * len(old) and shared:
             by_class = value.view(len(classes), rows, *value.shape[1:])
             by_class[new_ids] = given.to(value.dtype).view(len(old), rows, *value.shape[1:])[old_ids]
-            kept += 1
-    if kept < len(own) / 2:
+            kept.append(name)
+    if len(kept) < len(own) / 2:
         raise FeathersegError(
-            f"init={source}: only {kept} of {len(own)} tensors fit this network", remedy="start from the same model"
+            f"init={source}: only {len(kept)} of {len(own)} tensors fit this network",
+            remedy="start from the same model",
         )
     network.load_state_dict(own)
-    lines = [f"init={source}: {kept} of {len(own)} tensors taken"]
+    lines = [f"init={source}: {len(kept)} of {len(own)} tensors taken"]
+    left = list(dict.fromkeys(name.rpartition(".")[0] for name in own if name not in kept))
+    if left:
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        lines.append(f"begun anew: {', '.join(left[:NAMED])}{more}")
+    if preprocessing is not None and artefact.preprocessing != preprocessing:
+        mean, std = (",".join(map(str, values)) for values in (artefact.preprocessing.mean, artefact.preprocessing.std))
+        lines.append(
+            "it saw its pictures through other means and deviations; to keep them: "
+            f"preprocessing.mean={mean} preprocessing.std={std}"
+        )
     if classes.names != old.names:
         fresh = [name for name in classes.names if name not in shared]
         lines.append(f"classifier rows kept by name: {', '.join(shared) or 'none'}; new: {', '.join(fresh) or 'none'}")

@@ -6,9 +6,9 @@ import copy
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,15 +19,15 @@ from featherseg.metrics import Scores
 from featherseg.models import create_model
 from featherseg.models.checkpoint import save_checkpoint
 from featherseg.models.engine import Normalise, TorchEngine
-from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.predictor import Predictor
 from featherseg.training import state as states
-from featherseg.training.card import run_card
-from featherseg.training.directory import MetricsFile, claim, recognise
+from featherseg.training.card import artefact_of
+from featherseg.training.directory import MetricsFile, Origin, alone_in, claim, read_origin, recognise
 from featherseg.training.distributed import World, join, synchronise_norms
 from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import Start, start_from
+from featherseg.training.memory import gather, put_back
 from featherseg.training.objective import make_loss, objective
 from featherseg.training.opening import count_classes, open_both, part_size, refuse_tiny_batches, usable_precision
 from featherseg.training.phases import Phase, parameter_groups, phases_of, set_frozen
@@ -70,14 +70,16 @@ class Training:
         torch.manual_seed(run.seed)
         torch.use_deterministic_algorithms(run.deterministic)
         classes = self.train_data.classes
-        self.network = create_model(run.model.name, num_classes=len(classes), **run.model.fields)
+        fields = dict(run.model.fields)
+        if saved is not None and "pretrained" in fields:
+            fields["pretrained"] = "none"  # the state holds every weight
+        self.network = create_model(run.model.name, num_classes=len(classes), **fields)
         self.phases = phases_of(run)
         for phase in self.phases:
             refuse_tiny_batches(run, self.network, phase, len(self.train_data), self.world)
             set_frozen(self.network, phase.frozen)
-        self.frequencies = count_classes(run, self.train_data, self.reporter)
-        self.loss = make_loss(run, self.network, classes, self.frequencies)
-        self.start = start_from(run.init, self.network, run.model, classes) if run.init else Start([], {})
+        self.origin = read_origin(folder) if saved is not None else self.begin()
+        self.loss = make_loss(run, self.network, classes, self.origin.class_frequencies)
         self.layout = torch.channels_last if run.channels_last else torch.contiguous_format
         self.network.to(self.world.device, memory_format=self.layout)  # type: ignore[call-overload]
         if run.sync_bn and self.world.size > 1:
@@ -92,14 +94,27 @@ class Training:
         self.progress = Progress()
         if saved is not None:
             self.restore(saved)
-        else:
-            for line in self.start.lines:
-                self.reporter.say(line)
+
+    def begin(self) -> Origin:
+        """What only a fresh run does: start from a checkpoint, count the classes."""
+        run, data, start = self.run, self.train_data, Start([], {})
+        if run.init:
+            start = start_from(run.init, self.network, run.model, data.classes, run.preprocessing)
+        for line in start.lines:
+            self.reporter.say(line)
+        return Origin(start.card, count_classes(run, data, self.reporter))
 
     def fit(self) -> None:
         """Train from where the run stands to its end."""
+        self.world.require_agreement("the step to go on from", self.progress.step)
+        with alone_in(self.folder) if self.world.first else nullcontext():
+            self.fit_phases()
+            self.world.wait()
+
+    def fit_phases(self) -> None:
+        """Train every phase that is still to come."""
         if self.world.first:
-            claim(self.folder, self.run)
+            claim(self.folder, self.run, self.origin)
         self.world.wait()
         metrics = MetricsFile(self.folder, epochs_done=self.progress.epoch, writes=self.world.first)
         wanted = self.run.tensorboard and self.world.first
@@ -134,7 +149,7 @@ class Training:
             order.start(epoch, self.progress.batch)
             self.fit_epoch(epoch, phase, order, loader, schedule)
             rate = schedule(phase.place(self.run, epoch, order.batches - 1, order.batches))
-            scores = self.validate(epoch)
+            scores = self.validate(epoch, counts=not phase.frozen)
             mean_loss = self.progress.loss_sum / order.batches
             self.progress = replace(self.progress, epoch=epoch + 1, batch=0, loss_sum=0.0)
             metrics.add(self.progress, rate, mean_loss, scores)
@@ -199,7 +214,8 @@ class Training:
         if not math.isfinite(value):
             raise FeathersegError(
                 f"the loss is {value} at step {self.progress.step}",
-                remedy="lower optim.lr, or use precision=fp32; the run resumes from its last state",
+                remedy="start anew in another out with a lower optim.lr or precision=fp32; its last weights serve by "
+                f"init={self.folder / 'last.safetensors'}",
             )
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -207,14 +223,19 @@ class Training:
             self.ema.update(self.network)
         return value
 
-    def validate(self, epoch: int) -> Scores | None:
-        """Score the deployable weights on the val split, and keep them as best where they are; None between turns."""
+    def validate(self, epoch: int, *, counts: bool) -> Scores | None:
+        """Score the deployable weights on the val split, and keep them as best where they are; None between turns.
+
+        Where it `counts`, one without a new best brings the early end nearer.
+        """
         last = epoch + 1 == self.run.epochs
         if (epoch + 1) % self.run.val_every and not last:
             return None
-        artefact = self.artefact(None)
+        artefact = artefact_of(self, None, epochs_done=0)
+        weights = self.weights()
+        self.world.share(weights.values())  # batch-norm statistics may differ between processes
         network = copy.deepcopy(self.network)
-        network.load_state_dict(self.weights())
+        network.load_state_dict(weights)
         engine = TorchEngine(network, artefact, device=self.world.device)
         mine = self.val_data.every(self.world.size, self.world.rank)
         samples = Samples(self.run.samples, len(mine), mine.classes)
@@ -227,7 +248,7 @@ class Training:
             self.progress = replace(self.progress, best_miou=scores.miou, best_epoch=epoch + 1, waited=0)
             self.save_checkpoint("best.safetensors", scores, epochs_done=epoch + 1)
         else:
-            waited = self.progress.waited + 1
+            waited = self.progress.waited + counts
             self.progress = replace(self.progress, waited=waited, stopped=0 < self.run.patience <= waited)
         if self.world.first:
             samples.save(self.folder / "samples.png")
@@ -237,47 +258,18 @@ class Training:
         """What is deployed: the averaged weights where they are kept, else the network's."""
         return self.ema.weights if self.ema is not None else self.network.state_dict()
 
-    def artefact(self, scores: Scores | None, *, epochs_done: int = 0) -> Artefact:
-        """What the trained network says of itself."""
-        card: dict[str, Any] = run_card(
-            self.run,
-            self.folder.name,
-            self.train_data,
-            self.val_data,
-            self.frequencies,
-            self.start,
-            self.progress,
-            scores,
-            epochs_done=epochs_done,
-            processes=self.world.size,
-        )
-        return Artefact(
-            classes=self.train_data.classes,
-            preprocessing=self.run.preprocessing,
-            input_rule=self.run.input_rule,
-            align_corners=self.network.align_corners,
-            stride=self.network.stride,
-            card=card,
-        )
-
     def save_checkpoint(self, name: str, scores: Scores | None, *, epochs_done: int | None = None) -> None:
         """Write a deployable copy with its card."""
         if not self.world.first:
             return
         done = self.progress.epoch if epochs_done is None else epochs_done
-        artefact = self.artefact(scores, epochs_done=done)
+        artefact = artefact_of(self, scores, epochs_done=done)
         save_checkpoint(self.folder / name, self.weights(), self.run.model.to_json(), artefact)
 
     def save_state(self) -> None:
         """Write everything that resuming needs."""
-        groups = {
-            "model": self.network.state_dict(),
-            "optimiser": states.optimiser_tensors(self.optimiser),
-            "scaler": {name: torch.tensor(value) for name, value in self.scaler.state_dict().items()},
-        }
-        if self.ema is not None:
-            groups["ema"] = {**self.ema.weights, "updates": torch.tensor(self.ema.updates)}
-        states.write_state(self.folder, self.progress, states.pack(groups))
+        tensors = gather(self.network, self.optimiser, self.scaler, self.ema)
+        states.write_state(self.folder, self.progress, tensors)
         self.last_state = time.monotonic()
 
     def restore(self, saved: Saved) -> None:
@@ -285,14 +277,5 @@ class Training:
         for line in saved.complaints:
             self.reporter.say(line)
         self.progress = saved.progress
-        self.network.load_state_dict(states.unpack(saved.tensors, "model"))
-        states.restore_optimiser(self.optimiser, states.unpack(saved.tensors, "optimiser"))
-        scaler = {name: value.item() for name, value in states.unpack(saved.tensors, "scaler").items()}
-        if scaler:
-            self.scaler.load_state_dict(scaler)
-        if self.ema is not None:
-            averages = states.unpack(saved.tensors, "ema")
-            self.ema.updates = int(averages.pop("updates"))
-            for name, value in averages.items():
-                self.ema.weights[name].copy_(value)
+        put_back(saved.tensors, self.network, self.optimiser, self.scaler, self.ema)
         self.reporter.say(f"{self.folder}: resuming from step {self.progress.step} (epoch {self.progress.epoch + 1})")

@@ -8,6 +8,7 @@ from featherseg.data import SegData, class_frequencies, open_data
 from featherseg.data.leaks import refuse_leaks
 from featherseg.losses import absent_classes
 from featherseg.models import SegNetwork
+from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training.distributed import World
 from featherseg.training.objective import wants_frequencies
@@ -39,12 +40,28 @@ def open_both(run: Run, reporter: Reporter, *, fresh: bool) -> tuple[SegData, Se
             val_data = val_data.in_memory(progress)
     if fresh or run.data.cache:
         with reporter.task("look for leaks") as progress:
-            refuse_leaks(train_data, val_data, progress)
+            doubtful = refuse_leaks(train_data, val_data, progress)
+        if doubtful:
+            more = f", and {len(doubtful) - 1} more like it" if len(doubtful) > 1 else ""
+            reporter.say(f"{doubtful[0].file}: {doubtful[0].detail}{more}: their score flatters the network")
+    refuse_wrong_padding(run, train_data.classes)
     reporter.say(
         f"data: {train_data.name} in {run.data.root}, {len(train_data)} pictures to learn from ({train_data.split}), "
         f"{len(val_data)} to choose on ({val_data.split}), {len(train_data.classes)} classes"
     )
     return train_data, val_data
+
+
+def refuse_wrong_padding(run: Run, classes: Classes) -> None:
+    """Refuse to train what lies outside a picture as a class that is no background."""
+    label = run.augment.pad_label
+    if label >= 0 and (label >= len(classes) or classes.names[label] != "background"):
+        meant = classes.names[label] if label < len(classes) else "no class"
+        raise FeathersegError(
+            f"augment.pad_label={label}, what lies outside a picture, is {meant} here",
+            expected="background, or -1 to ignore it",
+            remedy="set augment.pad_label=-1",
+        )
 
 
 def count_classes(run: Run, data: SegData, reporter: Reporter) -> tuple[float, ...]:
@@ -64,7 +81,7 @@ def part_size(run: Run, batch_size: int, world: World) -> int:
     parts = run.accumulate * world.size
     if batch_size % parts:
         raise FeathersegError(
-            "batch_size",
+            "batch_size" if batch_size == run.batch_size else "freeze.batch_size",
             expected=f"a multiple of {parts}, for accumulate={run.accumulate} and {world.size} process(es)",
             got=batch_size,
         )
@@ -73,14 +90,13 @@ def part_size(run: Run, batch_size: int, world: World) -> int:
 
 def refuse_tiny_batches(run: Run, network: SegNetwork, phase: Phase, pictures: int, world: World) -> None:
     """Refuse what cannot train: fewer pictures than a batch, or one picture a part where a 1x1 map is normalised."""
+    name = "batch_size" if phase.batch_size == run.batch_size else "freeze.batch_size"
     if pictures < phase.batch_size:
-        raise FeathersegError(
-            "batch_size", expected=f"at most the training split's {pictures} pictures", got=phase.batch_size
-        )
+        raise FeathersegError(name, expected=f"at most the training split's {pictures} pictures", got=phase.batch_size)
     together = part_size(run, phase.batch_size, world) * (world.size if run.sync_bn else 1)
     if network.has_image_pooling and together < 2:
         raise FeathersegError(
-            f"batch_size: {run.model.name} normalises a 1x1 map, which needs two pictures",
+            f"{name}: {run.model.name} normalises a 1x1 map, which needs two pictures",
             expected=f"{2 * phase.batch_size} or more, or a smaller accumulate",
             got=phase.batch_size,
         )
