@@ -19,7 +19,8 @@ def dsc_deeplab_voc() -> Run:
     5e-4..0.1 (3.5e-3, then 1.75e-3), changed every epoch, down to a hundredth; the focal mean over all pixels;
     augmentation (scale, aspect, turn, blur, HSV, gray bars labelled background); pixels / 255 without mean and std;
     scores on pictures letterboxed to 512x512; seed 11. Ours: ImageNet weights for the backbone, where the paper starts
-    from a whole network trained on VOC.
+    from a whole network trained on VOC; bilinear instead of bicubic scaling; the change of aspect shared between height
+    and width.
     """
     run = setting("dsc_deeplab_voc", VOC_AUG)
     return replace(run, augment=replace(run.augment, pad_label=0))
