@@ -121,38 +121,3 @@ def test_a_recipe_takes_keys_from_the_command_line(tmp_path: Path, capsys: pytes
     assert "did you mean 'attention'" in capsys.readouterr().err
     assert main(["train", "dsc_deeplb_voc"]) == 2
     assert "did you mean 'dsc_deeplab_voc'" in capsys.readouterr().err
-
-
-def test_ablate_trains_rows_once_and_prints_them_beside_the_paper(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    camvid_tree(tmp_path / "data")
-    keys = [
-        "data.format=camvid", f"data.root={tmp_path / 'data'}", f"out={tmp_path / 'out'}", "epochs=1", "batch_size=3",
-        "workers=0", "augment.crop_size=64x64", "input_rule.size=64x64", "tensorboard=false",
-    ]  # fmt: skip
-    words = ["ablate", "004-I", "--train", "--rows", "EWA", *keys]
-    assert main([*words, "--json"]) == 0
-    first = json.loads(capsys.readouterr().out)
-    assert [row["status"] for row in first["rows"]] == ["trained", "not run", "not run", "not run"]
-    ewa = first["rows"][0]
-    assert ewa["params"] == 1_458_074
-    assert ewa["columns"]["mIoU (%)"]["theirs"] == 67.28
-    assert ewa["columns"]["mIoU (%)"]["ours"] == pytest.approx(100 * ewa["scores"]["miou"], abs=0.01)
-    assert ewa["card"]["run"]["model"] == {"name": "affnet", "fusion": "ewa"}
-    assert ewa["latency_ms"] > 0
-    weights = tmp_path / "out" / "affnet_fusion=ewa_loss=owfl_ce" / "best.safetensors"
-    before = weights.stat().st_mtime_ns
-    assert main(words) == 0
-    said = capsys.readouterr()
-    assert "finished" in said.err
-    assert "| EWA | 67.28 |" in said.out
-    assert weights.stat().st_mtime_ns == before
-    assert main(["ablate", "004-losses", "--collect", *keys]) == 0
-    assert "No row was run." in capsys.readouterr().out
-    groups = ["ablate", "004-losses", "--train", "--rows", "OWFL + SEL", "--json", *keys]
-    assert main(groups) == 0
-    sel = json.loads(capsys.readouterr().out)["rows"][-1]
-    assert {"gamma0", "miou"} <= set(sel["scores"])
-    assert sel["columns"]["mIoU, gamma=0 (%)"]["ours"] is not None
-    assert json.loads((tmp_path / "out" / "004-losses.json").read_text())["rows"][-1]["run"] == sel["run"]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from featherseg.data import open_data
 from featherseg.hub import load
 from featherseg.recipes.tables import Table
+from featherseg.recipes.tables.columns import CLASSES, COUNTS, MEASURES, OF_DATA, by_network
 from featherseg.recipes.tables.counts import count_row
 from featherseg.recipes.tables.row import Row
-from featherseg.recipes.tables.training import Trained, card_of, compared, outcome, run_of, shares_of
+from featherseg.recipes.tables.training import Trained, card_of, compared, outcome, refuse_other, run_of, shares_of
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import write_atomically
 from featherseg.training import Run, train
@@ -25,19 +29,28 @@ LATENCY_ROUNDS = 7
 
 
 def train_table(table: Table, words: Sequence[str], *, rows: Sequence[str], collect: bool, as_json: bool) -> int:
-    """Train the chosen rows that are not finished, then print and write the whole table; returns the exit code."""
+    """Train the chosen rows that are not finished, then print and write the whole table; returns the exit code.
+
+    A row that fails is told on stderr and in the table, the others go on, and the code is 1. With `collect` nothing is
+    trained, and nothing that was trained is touched.
+    """
+    table = by_network(table)
     out = Path(next((word.partition("=")[2] for word in words if word.startswith("out=")), "runs/ablate"))
     keys = [word for word in words if not word.startswith("out=")]
     chosen = choose(table, rows)
     runs = [run_of(row, keys, out) for row in table.rows]
     if not any(runs):
         raise FeathersegError(f"{table.name}: none of its rows is a network of ours", remedy="featherseg ablate --list")
-    for row, run in zip(table.rows, runs, strict=True):
-        if run is not None and row in chosen and not collect:
-            print(f"{table.name}, {row.name}", file=sys.stderr, flush=True)
-            train(run)
+    asked = {row.name: run for row, run in zip(table.rows, runs, strict=True) if run is not None and row in chosen}
+    failures = {} if collect else train_rows(table, asked)
     shares = shares_of(table, runs)
-    trained = [outcome(run, shares) for run in runs]
+    trained = [
+        replace(found, failure=failures.get(row.name, found.failure))
+        for row, found in zip(table.rows, (outcome(run, shares) for run in runs), strict=True)
+    ]
+    failed = [found.failure for found in trained if found.failure]
+    if collect and failed and not any(found.epochs for found in trained):
+        raise FeathersegError(failed[0])  # most likely the keys are not those of the runs
     latencies = time_rows(trained)
     data = {
         "table": table.name,
@@ -45,12 +58,39 @@ def train_table(table: Table, words: Sequence[str], *, rows: Sequence[str], coll
         "paper": table.paper,
         "rows": [described(table, *item) for item in zip(table.rows, trained, latencies, strict=True)],
     }
-    out.mkdir(parents=True, exist_ok=True)
-    files = {".json": json.dumps(data, indent=2) + "\n", ".md": markdown(table, data) + "\n"}
-    for suffix, text in files.items():
-        write_atomically(out / f"{table.name}{suffix}", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    if out.is_dir():
+        files = {".json": json.dumps(data, indent=2) + "\n", ".md": markdown(table, data) + "\n"}
+        for suffix, text in files.items():
+            write_atomically(out / f"{table.name}{suffix}", lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
     print(json.dumps(data, indent=2) if as_json else markdown(table, data))
-    return 0
+    return 1 if failed else 0
+
+
+def train_rows(table: Table, runs: Mapping[str, Run]) -> dict[str, str]:
+    """Train row after row; row -> why it failed, for those that did.
+
+    What would fail in every row, or can be known beforehand, is refused before the first.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise FeathersegError(
+            "ablate --train runs in one process",
+            got=f"WORLD_SIZE={os.environ['WORLD_SIZE']}",
+            remedy="train the rows singly (featherseg train), or leave torchrun out",
+        )
+    for data in {run.data for run in runs.values()}:
+        for split in (data.train, data.val):
+            open_data(data.root, data.format, split, classes=data.classes)
+    for run in runs.values():
+        refuse_other(run)
+    failures = {}
+    for name, run in runs.items():
+        print(f"{table.name}, {name}", file=sys.stderr, flush=True)
+        try:
+            train(run)
+        except FeathersegError as error:
+            failures[name] = str(error)
+            print(f"{table.name}, {name}: failed: {error}", file=sys.stderr, flush=True)
+    return failures
 
 
 def choose(table: Table, names: Sequence[str]) -> list[Row]:
@@ -74,7 +114,7 @@ def described(table: Table, row: Row, trained: Trained, latency: float | None) -
         "epochs": trained.epochs,
         "seed": trained.run.seed if trained.run else None,
         "scores": {name: round(value, 6) for name, value in trained.scores.items()},
-        "columns": compared(table, row, trained),
+        "columns": compared(table, row, trained, counts),
         "params": counts.params if counts else None,
         "macs": counts.macs if counts else None,
         "latency_ms": latency,
@@ -89,9 +129,11 @@ def folder_of(run: Run | None) -> str | None:
 
 
 def status(trained: Trained) -> str:
-    """trained, under way, not run, or that there is no network of ours."""
+    """trained, under way, not run, failed and why, or that there is no network of ours."""
     if trained.run is None:
         return "no network of ours"
+    if trained.failure:
+        return f"failed: {trained.failure}"
     if trained.finished:
         return "trained"
     return f"under way, {trained.epochs} of {trained.run.epochs} epochs" if trained.epochs else "not run"
@@ -116,50 +158,74 @@ def time_rows(trained: Sequence[Trained]) -> list[float | None]:
 
 
 def markdown(table: Table, data: dict[str, Any]) -> str:
-    """The table as Markdown: the paper's figure, ours, the difference; then how it was made."""
-    cells = {column: figures_of(column, data["rows"]) for column in data["rows"][0]["columns"]}
-    plain = () if cells else tuple(name for name in ("miou", "class_accuracy") if any_has(data["rows"], name))
-    heads = [head for parts in cells.values() for head in parts]
-    heads += [f"{PLAIN[name]}: ours" for name in plain]
-    lines = [
-        f"# {table.name}: {table.title}",
-        "",
-        "| row | " + " | ".join([*heads, "params", "MACs (G)", "latency (ms)", "status"]) + " |",
-        "|---" * (len(heads) + 5) + "|",
-    ]
-    for place, row in enumerate(data["rows"]):
-        mine = [values[place] for parts in cells.values() for values in parts.values()]
-        mine += [text_of(100 * row["scores"][name]) if name in row["scores"] else "" for name in plain]
-        macs = f"{row['macs'] / 1e9:.3f}" if row["macs"] else ""
-        mine += [f"{row['params']:,}" if row["params"] else "", macs, text_of(row["latency_ms"]), row["status"]]
-        lines.append("| " + " | ".join([row["row"], *mine]) + " |")
-    return "\n".join([*lines, "", *conditions(table, data)])
+    """The table as Markdown: the paper's figure, ours, the difference; then how it was made.
 
+    A table of many columns has its rows as columns.
+    """
+    rows = data["rows"]
+    lines = [["row", *(row["row"] for row in rows)]]
+    for column in table.columns:
+        lines += [[head, *cells] for head, cells in figures_of(column, rows).items()]
+    if not any(measures(column, rows) for column in table.columns):
+        scored = [(name, title) for name, title in PLAIN.items() if any(name in row["scores"] for row in rows)]
+        lines += [
+            [f"{title}: ours", *(text_of(percent(row["scores"].get(name))) for row in rows)] for name, title in scored
+        ]
+    lines += [
+        ["params", *(f"{row['params']:,}" if row["params"] else "" for row in rows)],
+        ["MACs (G)", *(f"{row['macs'] / 1e9:.3f}" if row["macs"] else "" for row in rows)],
+        ["latency (ms)", *(text_of(row["latency_ms"]) for row in rows)],
+        ["status", *(row["status"].replace("|", "\\|") for row in rows)],
+    ]
+    if len(table.columns) <= WIDE:
+        lines = [list(line) for line in zip(*lines, strict=True)]
+    heading, *body = (f"| {' | '.join(line)} |" for line in lines)
+    rule = "|---" * len(lines[0]) + "|"
+    return "\n".join([f"# {table.name}: {table.title}", "", heading, rule, *body, "", *conditions(table, data)])
+
+
+WIDE = 10  # a table with more of the paper's columns than this has its rows as columns
 
 PLAIN = {"miou": "mIoU (%)", "class_accuracy": "mPA (%)"}
 
 
-def any_has(rows: Sequence[dict[str, Any]], measure: str) -> bool:
-    """Whether any row was scored by this measure."""
-    return any(measure in row["scores"] for row in rows)
+def measures(column: str, rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether the column is a score over all classes that stands beside the paper's."""
+    return column in MEASURES or (column in OF_DATA and any(row["columns"][column]["ours"] is not None for row in rows))
+
+
+def percent(fraction: float | None) -> float | None:
+    """A fraction in per cent."""
+    return None if fraction is None else 100 * fraction
 
 
 def figures_of(column: str, rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """A column's headings -> its cells: the paper's, ours, the difference; ours alone where the paper prints none."""
-    parts = {"theirs": f"{column}: paper", "ours": f"{column}: ours", "difference": "difference"}
-    printed = any(row["columns"][column]["theirs"] is not None for row in rows)
-    kept = parts if printed else {"ours": f"{column}: ours"}
-    return {
-        head: [text_of(row["columns"][column][part], signed=part == "difference") for row in rows]
-        for part, head in kept.items()
-    }
+    """A column's headings -> its cells: the paper's, ours, the difference; without the parts that there are not."""
+    figures = [row["columns"][column] for row in rows]
+    printed = any(each["theirs"] is not None for each in figures)
+    found = column in MEASURES or any(each["ours"] is not None for each in figures)
+    places = 3 if column in COUNTS else 2
+    cells = {}
+    if printed:
+        scores = column in MEASURES or column in OF_DATA or column in CLASSES
+        cells[f"{column}: paper"] = [text_of(each["theirs"]) if scores else plain(each["theirs"]) for each in figures]
+    if found:
+        cells[f"{column}: ours"] = [text_of(each["ours"], places=places) for each in figures]
+    if printed and found:
+        cells["difference"] = [text_of(each["difference"], places=places, signed=True) for each in figures]
+    return cells
 
 
-def text_of(value: object, *, signed: bool = False) -> str:
+def plain(value: object) -> str:
+    """A printed cell as it is; empty for none."""
+    return "" if value is None else str(value)
+
+
+def text_of(value: object, *, places: int = 2, signed: bool = False) -> str:
     """A figure as text; empty for none."""
     if not isinstance(value, (int, float)):
         return str(value or "")
-    return f"{value:+.2f}" if signed else f"{value:.2f}"
+    return f"{value:{'+' if signed else ''}.{places}f}"
 
 
 def conditions(table: Table, data: dict[str, Any]) -> list[str]:
@@ -173,12 +239,14 @@ def conditions(table: Table, data: dict[str, Any]) -> list[str]:
         return ", ".join(str(value) for value in dict.fromkeys(map(str, values)))
 
     machine = cards[0]["machine"]
+    precisions = [card.get("precision") or "not recorded" for card in cards]  # by cards older than that key
     lines = [
         f"- ours: {same([card['data']['format'] for card in cards])}, learned from "
         f"{same([card['data']['train'] for card in cards])}, scored on {same([card['data']['val'] for card in cards])}",
         f"- epochs {same([run['epochs'] for run in runs])}, seed {same([run['seed'] for run in runs])}, batch "
         f"{same([run['batch_size'] for run in runs])}, crop {same([run['augment']['crop_size'] for run in runs])}, "
-        f"scored at {same([run['input_rule']['size'] for run in runs])}; weights of the best epoch on val",
+        f"scored at {same([run['input_rule']['size'] for run in runs])}; weights of the best epoch on val"
+        + (f"; computed in {same(precisions)}" if any("precision" in card for card in cards) else ""),
         f"- {machine['cpu']}, GPU {machine['gpu'] or 'none'}, torch {machine['versions']['torch']}, commit "
         f"{same([card['machine']['commit'] for card in cards])}",
         f"- params of the training form and MACs with {table.num_classes} classes at {'x'.join(map(str, table.size))}; "

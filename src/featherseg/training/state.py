@@ -108,6 +108,18 @@ def read_newest_state(folder: Path) -> Saved | None:
     return None
 
 
+def newest_progress(folder: Path) -> Progress | None:
+    """Where a run stands by the header of its newest readable state; nothing is checked further, nothing removed."""
+    for path in reversed(states(folder)):
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                header = json.loads((file.metadata() or {})[HEADER_KEY])
+            return Progress(**{name: value for name, value in header.items() if name != "checksum"})
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
 def read_state(path: Path) -> tuple[Progress, dict[str, Tensor]]:
     """One state file; ValueError where the checksum does not fit."""
     with safe_open(str(path), framework="pt") as file:

@@ -35,6 +35,7 @@ BACKBONES = _table(
     name="000-T1",
     title="Lightweight backbones as ImageNet classifiers",
     columns=("parameters (M)", "cost (GFLOPs)", "top-1 (%)"),
+    same_networks=False,
     rows=(
         on("mobilenetv1", ("4.2", "0.57", "70.6")),
         on("mobilenetv2", ("3.4", "0.30", "72.0")),

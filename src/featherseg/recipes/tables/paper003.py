@@ -140,6 +140,10 @@ CLASSES = _table(
         of_class("tvmonitor", "67.93", "59.58"),
         of_class("mIoU", "72.31", "70.9"),
     ),
+    networks=(
+        row("benchmark model", (), loss="ce", schedule="cos"),
+        row("new model", (), attention="cbam", context="separable_aspp", precision="fp16"),
+    ),
     notes=(
         "A row is a class, so nothing is counted in it. The benchmark model is dsc_deeplab attention=none context=aspp "
         "(5,818,149 parameters), the new one attention=cbam context=separable_aspp (3,868,231).",

@@ -59,6 +59,8 @@ class Table:
         cost: how the paper counts computation.
         mbytes: how the paper counts megabytes.
         in_paper: False for a table of the house.
+        same_networks: False where the printed counts are of other networks than ours.
+        networks: the networks of a table whose columns they are; its rows are then no networks.
         notes: errata, and how to read it.
     """
 
@@ -72,11 +74,15 @@ class Table:
     cost: Cost
     mbytes: Megabytes = WEIGHTS
     in_paper: bool = True
+    same_networks: bool = True
+    networks: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for row in self.rows:
             assert len(row.printed) == len(self.columns), f"{self.name}, {row.name}: {len(row.printed)} figures"
+        names = tuple(network.name for network in self.networks)
+        assert names in ((), self.columns), f"{self.name}: networks are {self.columns}"
 
     def theirs(self, row: Row) -> dict[str, Value]:
         """Column -> printed value, as a number where it is one and None where the cell is blank."""

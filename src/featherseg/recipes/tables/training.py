@@ -14,24 +14,16 @@ from featherseg.data import class_frequencies, detect_format, existing, open_dat
 from featherseg.losses import object_weights
 from featherseg.models.checkpoint import read_checkpoint
 from featherseg.recipes.menu import RECIPES
-from featherseg.recipes.tables.row import Row, Table, Value, figure
+from featherseg.recipes.tables.columns import beside, ours
+from featherseg.recipes.tables.counts import Counts
+from featherseg.recipes.tables.row import Row, Table, Value
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training import Part, Run, with_overrides
-from featherseg.training import state as states
-from featherseg.training.directory import read_run
+from featherseg.training.directory import MAY_DIFFER, read_run
+from featherseg.training.state import Progress, newest_progress
 
 SUFFIXES = {"voc_aug": "voc"}  # a data format -> how recipes call it, where the names differ
-MEASURES = {
-    "mIoU": "miou",
-    "mPA": "class_accuracy",
-    "mAP": "class_accuracy",  # 003-T1's name for mPA
-    "PA": "class_accuracy",  # 001-T3's figures can only be means over classes
-    "mIoU, gamma=0": "gamma0",
-    "mIoU, gamma=1": "gamma1",
-    "mIoU, gamma=2": "gamma2",
-}
-"""A column of a paper, without its unit -> what we measure for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +36,7 @@ class Trained:
         finished: whether the run came to its end.
         scores: measure -> fraction 0..1, of the weights that were best on val; empty before the first validation.
         artefact: what those weights say of themselves, card and all.
+        failure: why the row could not be trained or read, in one line.
     """
 
     run: Run | None = None
@@ -51,18 +44,18 @@ class Trained:
     finished: bool = False
     scores: dict[str, float]
     artefact: Artefact | None = None
+    failure: str = ""
 
 
 def run_of(row: Row, words: Sequence[str], out: Path) -> Run | None:
     """The run that stands for a row: the recipe of its network for the data, the row's fields, the user's keys.
 
-    Rows that are the same run, of one table or of several, share a directory below `out`.
+    Rows that are the same run, of one table or of several, share a directory below `out`. Where the user shortens a
+    run that begins with a frozen encoder, that phase is shortened with it.
     """
     if row.model is None:
         return None
-    taken = {word.partition("=")[0] for word in words} & ({"model", "out"} | set(row.run))
-    if taken:
-        raise FeathersegError(f"{sorted(taken)[0]}=", expected="a key that the rows leave open", remedy="leave it out")
+    refuse_set_keys(row, words)
     names = [f"{row.model}_{place_of(words)}", f"{row.model}_folder"]
     base = RECIPES[next(name for name in names if name in RECIPES)]()
     fields = dict(base.model.fields) | dict(row.fields)
@@ -75,6 +68,20 @@ def run_of(row: Row, words: Sequence[str], out: Path) -> Run | None:
         precision=row.run.get("precision", base.precision),
     )
     return replace(with_overrides(run, words), out=str(out / folder_name(row)))
+
+
+def refuse_set_keys(row: Row, words: Sequence[str]) -> None:
+    """Refuse a key whose value makes the row what it is."""
+    for word in words:
+        key = word.partition("=")[0]
+        head, _, tail = key.partition(".")
+        if key in ("model", "out", *row.run) or (head == "model" and tail in row.fields):
+            raise FeathersegError(
+                f"{key}=",
+                expected="a key that the rows leave open",
+                got=f"one that the row {row.name} sets" if key not in ("model", "out") else None,
+                remedy="leave it out",
+            )
 
 
 def place_of(words: Sequence[str]) -> str:
@@ -93,7 +100,7 @@ def folder_name(row: Row) -> str:
 
 
 def outcome(run: Run | None, frequencies: Sequence[float] = ()) -> Trained:
-    """What is on disk of a row's run; a directory that holds another run is refused.
+    """What is on disk of a row's run, which is only looked at; what cannot be read is told as its failure.
 
     Args:
         run: the row's run.
@@ -102,19 +109,32 @@ def outcome(run: Run | None, frequencies: Sequence[float] = ()) -> Trained:
     folder = Path(run.out) if run else None
     if run is None or folder is None or not (folder / "run.json").is_file():
         return Trained(run=run, scores={})
-    known, asked = (replace(one, out="", device="auto", workers=0) for one in (read_run(folder), run))
-    if known.to_json() != asked.to_json():
-        other = [key for key, value in asked.to_json().items() if known.to_json()[key] != value]
+    try:
+        refuse_other(run)
+        progress = newest_progress(folder) or Progress()
+        trained = Trained(
+            run=run,
+            epochs=progress.epoch,
+            finished=progress.epoch >= run.epochs or progress.stopped,
+            scores={},
+        )
+        if not (folder / "best.safetensors").is_file():
+            return trained
+        _, _, artefact = read_checkpoint(folder / "best.safetensors")
+        return replace(trained, scores=scores_of(artefact, frequencies), artefact=artefact)
+    except FeathersegError as error:
+        return Trained(run=run, scores={}, failure=str(error))
+
+
+def refuse_other(run: Run) -> None:
+    """Refuse a directory that holds another run."""
+    folder = Path(run.out)
+    if not (folder / "run.json").is_file():
+        return
+    known, asked = read_run(folder).to_json(), run.to_json()
+    other = [key for key in asked if key not in MAY_DIFFER and asked[key] != known[key]]
+    if other:
         raise FeathersegError(f"{folder} holds another run: {', '.join(other)} differ(s)", remedy="use another out")
-    saved = states.read_newest_state(folder)
-    epochs = saved.progress.epoch if saved else 0
-    finished = saved is not None and (epochs >= run.epochs or saved.progress.stopped)
-    if not (folder / "best.safetensors").is_file():
-        return Trained(run=run, epochs=epochs, finished=finished, scores={})
-    _, _, artefact = read_checkpoint(folder / "best.safetensors")
-    return Trained(
-        run=run, epochs=epochs, finished=finished, scores=scores_of(artefact, frequencies), artefact=artefact
-    )
 
 
 def scores_of(artefact: Artefact, frequencies: Sequence[float]) -> dict[str, float]:
@@ -143,25 +163,14 @@ def group_means(iou: dict[str, float | None], frequencies: Sequence[float]) -> d
     return {name: float(np.mean(values)) for name, values in sorted(groups.items())}
 
 
-def measured(column: str, trained: Trained) -> float | None:
-    """Our figure for a column of the paper, in per cent; None for a column that we do not measure."""
-    value = trained.scores.get(MEASURES.get(column.removesuffix(" (%)"), ""))
-    return None if value is None else round(100 * value, 2)
-
-
-def compared(table: Table, row: Row, trained: Trained) -> dict[str, dict[str, Value]]:
-    """Column -> theirs, ours and the difference, for the columns that we measure."""
-    found: dict[str, dict[str, Value]] = {}
-    for column, text in zip(table.columns, row.printed, strict=True):
-        if column.removesuffix(" (%)") in MEASURES:
-            theirs, ours = figure(text), measured(column, trained)
-            both = isinstance(theirs, (int, float)) and ours is not None
-            found[column] = {
-                "theirs": theirs,
-                "ours": ours,
-                "difference": round(ours - theirs, 2) if both else None,  # type: ignore[operator]
-            }
-    return found
+def compared(table: Table, row: Row, trained: Trained, counts: Counts | None) -> dict[str, dict[str, Value]]:
+    """Column -> theirs, ours and the difference; ours is None where we have no such figure."""
+    card = card_of(trained)
+    iou = card["scores"]["val"]["iou"] if card and trained.scores else {}
+    whole = card is not None and trained.run is not None and not trained.run.data.classes
+    data = card["data"]["format"] if card and whole else None
+    same = counts if table.same_networks else None
+    return beside(row, table, {column: ours(column, same, trained.scores, iou, data) for column in table.columns})
 
 
 def card_of(trained: Trained) -> dict[str, Any] | None:
