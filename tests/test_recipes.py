@@ -109,6 +109,7 @@ def test_help_lists_every_recipe_with_its_paper_and_target(capsys: pytest.Captur
     out = capsys.readouterr().out
     assert all(f" {name} " in out for name in RECIPES)
     assert "74.83" in out
+    assert out.count("core-hours]") == len(RECIPES)
     assert all(f"paper {number}" in out for number in PAPERS)
 
 

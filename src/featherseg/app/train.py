@@ -71,7 +71,7 @@ def recipes_text() -> str:
         lines += [f"    {name:<{width}}  {about(recipe)}" for name, recipe in RECIPES.items() if recipe.paper == paper]
     keys = ", ".join(RECIPES["affnet_folder"]().to_json())
     return (
-        "recipes, with the mIoU to be reached:\n"
+        "recipes, with the mIoU to be reached, and the hours it takes on one CPU core (300 pictures in a folder):\n"
         + "\n".join(lines)
         + f"\n\nkeys: {keys} (see --show for their parts and values)"
     )
@@ -79,4 +79,5 @@ def recipes_text() -> str:
 
 def about(recipe: Recipe) -> str:
     """What a recipe is for, its target and how long it takes."""
-    return f"{recipe.title} [{recipe.target}]" if recipe.target else recipe.title
+    target = f"{recipe.target}; " if recipe.target else ""
+    return f"{recipe.title} [{target}{recipe.core_hours:,} core-hours]"

@@ -19,11 +19,14 @@ class Recipe:
             paper and what is assumed.
         paper: the paper's number, "" for a baseline.
         target: the score that the paper prints, or that we measured.
+        core_hours: what the whole recipe takes on one CPU core: measured seconds of a step times its steps
+            (benchmarks/recipe_hours.py).
     """
 
     make: Callable[[], Run]
     paper: str
     target: str
+    core_hours: float
 
     @property
     def name(self) -> str:

@@ -51,21 +51,13 @@ class Phase:
 def phases_of(run: Run) -> tuple[Phase, ...]:
     """The run's phases in order."""
     base, freeze = float(run.optim.fields["lr"]), run.freeze
-    thawed_from = min(freeze.epochs, run.epochs)
-    thawed = Phase(
-        first=thawed_from, end=run.epochs, batch_size=run.batch_size, lr=scaled(run, base, run.batch_size), frozen=False
-    )
+    lr = scaled(run, base, run.batch_size)
+    thawed = Phase(first=freeze.epochs, end=run.epochs, batch_size=run.batch_size, lr=lr, frozen=False)
     if not freeze.epochs:
         return (thawed,)
     batch_size = freeze.batch_size or run.batch_size
-    frozen = Phase(
-        first=0,
-        end=thawed_from,
-        batch_size=batch_size,
-        lr=scaled(run, freeze.lr or base, batch_size),
-        frozen=True,
-    )
-    return (frozen, thawed) if thawed.first < thawed.end else (frozen,)
+    lr = scaled(run, freeze.lr or base, batch_size)
+    return Phase(first=0, end=freeze.epochs, batch_size=batch_size, lr=lr, frozen=True), thawed
 
 
 def scaled(run: Run, lr: float, batch_size: int) -> float:
