@@ -63,7 +63,7 @@ def test_a_recipe_is_a_complete_run_and_its_docstring_tells_printed_from_assumed
     assert phases_of(run)
 
 
-FAST = ("dsc_deeplab_voc", "affnet_cityscapes_patches")
+FAST = ("dsc_deeplab_voc",)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,7 @@ def test_a_recipe_trains_on_a_miniature_of_its_data(name: str, tmp_path: Path) -
     assert all(torch.isfinite(value).all() for value in load_file(folder / "last.safetensors").values())
 
 
+@pytest.mark.slow
 def test_a_voc_recipe_takes_the_plain_tree_where_there_is_no_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

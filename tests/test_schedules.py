@@ -193,6 +193,7 @@ def test_a_run_ends_early_when_nothing_gets_better(tmp_path: Path, capsys: pytes
     assert list(csv.DictReader((folder / "metrics.csv").open())) == rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["precision=fp16", "precision=bf16", "channels_last=false"])
 def test_other_precisions_and_layouts_take_a_step(tmp_path: Path, word: str) -> None:
     """In a process of its own: some virtual machines announce bf16 units that they lack, hence the limit."""

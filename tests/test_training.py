@@ -32,7 +32,15 @@ from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import start_from
 from featherseg.training.state import read_state, states
 
-QUICK = ("batch_size=2", "augment.crop_size=64x64", "workers=0", "epochs=2", "val_every=1", "input_rule.size=own")
+QUICK = (
+    "tensorboard=false",
+    "batch_size=2",
+    "augment.crop_size=64x64",
+    "workers=0",
+    "epochs=2",
+    "val_every=1",
+    "input_rule.size=own",
+)
 
 
 def quick_run(tmp_path: Path, *words: str) -> Run:
@@ -43,7 +51,7 @@ def quick_run(tmp_path: Path, *words: str) -> Run:
 
 
 def test_learns_and_leaves_a_whole_run_directory(tmp_path: Path) -> None:
-    folder = train(quick_run(tmp_path, "epochs=14", "val_every=7", "optim.lr=0.003", "ema=0.5"))
+    folder = train(quick_run(tmp_path, "epochs=14", "val_every=7", "optim.lr=0.003", "ema=0.5", "tensorboard=true"))
     names = sorted(path.name for path in folder.iterdir())
     assert [name for name in names if not name.startswith("state")] == [
         "best.safetensors", "curves.png", "last.safetensors", "metrics.csv", "run.json", "samples.png", "tensorboard",
@@ -66,7 +74,7 @@ def test_learns_and_leaves_a_whole_run_directory(tmp_path: Path) -> None:
     card = predictor.artefact.card
     assert card["scores"]["val"]["miou"] == pytest.approx(best, abs=1e-5)
     assert Run.from_json(json.loads((folder / "run.json").read_text())["run"]) == replace(
-        quick_run(tmp_path, "epochs=14", "val_every=7", "optim.lr=0.003", "ema=0.5")
+        quick_run(tmp_path, "epochs=14", "val_every=7", "optim.lr=0.003", "ema=0.5", "tensorboard=true")
     )
 
 
