@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 
 from featherseg.models.engine import choose_device
@@ -99,6 +98,8 @@ def join(device: str) -> World:
 
 def synchronise_norms(network: nn.Module, world: World) -> None:
     """Make every batch norm use the statistics of the whole batch, in place; names and weights stay."""
+    from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
+
     if world.device.type == "cuda":
         # timm's own keeps the activations that its backbones' batch norms hold; torch's would drop them
         convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
