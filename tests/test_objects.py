@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judged import blobs, classes, judged
 
+from featherseg.data.components import connected_parts
 from featherseg.evaluation import Objects
-from featherseg.evaluation.components import connected_parts
 from featherseg.runtime import FeathersegError
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from featherseg.data.components import connected_parts
 from featherseg.data.masks import Mask
 
 COUNTED_PIXELS = 1 << 18
@@ -59,47 +60,10 @@ def count_labels(mask: Mask) -> dict[int, int]:
 
 
 def find_objects(mask: Mask) -> Objects:
-    """Regions of equal label, whose pixels touch by side or corner.
-
-    Runs of equal label within a row are the nodes of a graph, runs of equal label that touch in the next row its
-    edges. Every run takes the least number among its neighbours, and that one's number in turn, until all agree.
-    """
+    """Regions of equal label, whose pixels touch by side or corner."""
     factor = max(1, math.ceil(math.sqrt(mask.size / COUNTED_PIXELS)))
-    small = np.ascontiguousarray(mask[::factor, ::factor])
-    starts = np.ones(small.shape, bool)
-    starts[:, 1:] = small[:, 1:] != small[:, :-1]
-    runs = np.cumsum(starts, dtype=np.int32).reshape(small.shape) - 1  # (h,w): the number of the run a pixel lies in
-    root = np.arange(int(runs[-1, -1]) + 1)
-    above, below = touching(small, starts, runs)
-    while True:
-        before = root.copy()
-        least = np.minimum(root[above], root[below])
-        np.minimum.at(root, root[above], least)
-        np.minimum.at(root, root[below], least)
-        while (root[root] != root).any():
-            root = root[root]
-        if (root == before).all():
-            break
-    _, first, inverse = np.unique(root, return_index=True, return_inverse=True)
-    sizes = np.bincount(inverse, weights=np.bincount(runs.ravel())).astype(np.int64)
-    return Objects(small[starts][first], sizes * factor**2, factor)
-
-
-def touching(
-    mask: Mask, starts: npt.NDArray[np.bool_], runs: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """The runs of one row and of the next that have equal labels and touch.
-
-    Two that share columns do so from a column on where one of them starts. Two that meet at a corner alone do so where
-    one ends and the other starts.
-    """
-    pairs = [(runs[:-1], runs[1:], (mask[:-1] == mask[1:]) & (starts[:-1] | starts[1:]))]
-    corner = starts[:-1, 1:] & starts[1:, 1:]
-    pairs.append((runs[:-1, :-1], runs[1:, 1:], corner & (mask[:-1, :-1] == mask[1:, 1:])))
-    pairs.append((runs[:-1, 1:], runs[1:, :-1], corner & (mask[:-1, 1:] == mask[1:, :-1])))
-    above = [upper[where] for upper, _, where in pairs]
-    below = [lower[where] for _, lower, where in pairs]
-    return np.concatenate(above), np.concatenate(below)
+    parts = connected_parts(np.ascontiguousarray(mask[::factor, ::factor]))
+    return Objects(parts.label, parts.area * factor**2, factor)
 
 
 def count_classes(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featherseg.evaluation.components import Parts, connected_parts
+from featherseg.data.components import Parts, connected_parts
 from featherseg.evaluation.evaluate import Judged
 from featherseg.evaluation.measure import percent
 from featherseg.metrics import Fractions, json_number
