@@ -28,6 +28,7 @@ PICTURES = {
     "cityscapes train_patches": 23_800,
     "camvid": 367,
     "folder": 300,
+    "seven classes of voc": 3_151,
 }
 # "auto" is VOC-aug
 CLASSES = {"voc": 21, "auto": 21, "cityscapes": 19, "camvid": 11, "folder": 3}
@@ -64,6 +65,7 @@ def main() -> None:
             continue
         run = recipe()
         place = " ".join([run.data.format, run.data.train]).removesuffix(" train")
+        place = "seven classes of voc" if run.data.classes else place
         seconds = seconds_a_picture(run)
         hours = seconds * PICTURES[place] * run.epochs / 3600
         print(f"| {name} | {seconds:.2f} | {PICTURES[place]} x {run.epochs} | {hours:.3g} |", flush=True)

@@ -187,7 +187,7 @@ def test_imagenet_without_network_ends_at_once(monkeypatch: pytest.MonkeyPatch, 
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args: None)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args, **kwargs: None)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -201,7 +201,7 @@ def test_imagenet_takes_the_cached_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     first = create_encoder("mobilenetv1")
     save_file(first.body.state_dict(), tmp_path / "model.safetensors")
     monkeypatch.setattr(
-        huggingface_hub, "try_to_load_from_cache", lambda repository, name: str(tmp_path / "model.safetensors")
+        huggingface_hub, "try_to_load_from_cache", lambda *args, **kwargs: str(tmp_path / "model.safetensors")
     )
     second = create_encoder("mobilenetv1", pretrained="imagenet")
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

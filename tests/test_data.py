@@ -11,7 +11,7 @@ from PIL import Image
 from trees import COLOURS, camvid_tree, folder_tree, scene
 
 from featherseg.data import class_frequencies, detect_format, open_data
-from featherseg.data.augment import Augment
+from featherseg.data.augment import Augment, every_fourth, resized
 from featherseg.data.loading import Augmented, Loader, Order
 from featherseg.runtime.errors import FeathersegError
 
@@ -178,10 +178,30 @@ def test_augmentation_depends_on_its_generator_alone() -> None:
 
 def test_colour_without_change_is_the_picture_and_gray_stays_gray() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
-    assert (Augment().recolour(image, np.random.default_rng(0)) == image).all()
-    gray = np.full((40, 40, 3), 90, np.uint8)
-    turned = Augment(saturation=0.5, hue=1.0).recolour(gray, np.random.default_rng(1)).astype(int)
+    picture = Image.fromarray(image)
+    assert (np.asarray(Augment().recolour(picture, np.random.default_rng(0))) == image).all()
+    gray = Image.new("RGB", (40, 40), (90, 90, 90))
+    turned = np.asarray(Augment(saturation=0.5, hue=1.0).recolour(gray, np.random.default_rng(1))).astype(int)
     assert np.abs(turned - 90).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(40, 60), (41, 59), (33, 2), (3, 1)])
+def test_every_fourth_pixel_is_just_that(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    assert (np.asarray(every_fourth(Image.fromarray(image))) == image[::4, ::4]).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_box_is_resized_as_from_the_whole_picture(seed: int) -> None:
+    """Up to a gray level or two, for Pillow rounds between its two passes and chooses their order by the sizes."""
+    rng = np.random.default_rng(seed)
+    image, mask = scene(rng, 160, 240)
+    box = (rng.uniform(0, 60), rng.uniform(0, 40), rng.uniform(100, 240), rng.uniform(70, 160))
+    size = (int(rng.integers(20, 300)), int(rng.integers(20, 300)))
+    for array, way, levels in ((image, Image.Resampling.BILINEAR, 2), (mask, Image.Resampling.NEAREST, 0)):
+        ours = np.asarray(resized(array, size, box, way)).astype(int)
+        whole = np.asarray(Image.fromarray(array).resize(size, way, box)).astype(int)
+        assert np.abs(ours - whole).max() <= levels
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -20,7 +20,10 @@ import featherseg
 from featherseg.app.export import beside
 from featherseg.data.masks import IndexMasks, Pair
 from featherseg.data.samples import SegData
-from featherseg.export import agreement, export_onnx
+from featherseg.export import TARGETS, Agreement, agreement, export
+from featherseg.export.exporter import within_budget
+from featherseg.export.int8 import costly_layers, layers_of, quantise
+from featherseg.export.norms import spread_norms
 from featherseg.hub import locate
 from featherseg.models import MODELS, SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule, Preprocessing
@@ -56,7 +59,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """AFFNet with random weights as a file."""
     path = tmp_path_factory.mktemp("exported") / "net.onnx"
     network, artefact = network_and_artefact("affnet", presence=True)
-    assert export_onnx(network, artefact, path, pictures=PICTURES).holds
+    assert export(network, artefact, path, pictures=PICTURES).holds
     assert sorted(item.name for item in path.parent.iterdir()) == ["net.md", "net.onnx"]
     return path
 
@@ -91,12 +94,12 @@ def test_affnet_file_is_what_the_contract_says(exported: Path) -> None:
 def test_a_bias_moves_the_scores_of_its_class_alone(exported: Path, tmp_path: Path) -> None:
     network, artefact = network_and_artefact("affnet", presence=True)
     path = tmp_path / "net.onnx"
-    assert export_onnx(network, artefact, path, pictures=PICTURES[:1], bias={"b": 0.75}).holds
+    assert export(network, artefact, path, pictures=PICTURES[:1], bias={"b": 0.75}).holds
     plain, moved = (featherseg.load(file).engine(PICTURES[0]) for file in (exported, path))
     assert np.abs(moved - plain - np.array([0, 0.75, 0, 0, 0], np.float32)[:, None, None]).max() < 1e-4
     assert featherseg.load(path).artefact.card["export"]["bias"] == {"b": 0.75}
     with pytest.raises(FeathersegError, match="bias of class"):
-        export_onnx(network, artefact, path, pictures=PICTURES[:1], bias={"z": 1.0})
+        export(network, artefact, path, pictures=PICTURES[:1], bias={"z": 1.0})
 
 
 @pytest.mark.slow
@@ -105,7 +108,7 @@ def test_half_the_space_keeps_the_labels(tmp_path: Path) -> None:
     sizes = {}
     for precision in ("fp32", "fp16"):
         path = tmp_path / f"{precision}.onnx"
-        export_onnx(network, artefact, path, pictures=PICTURES[:1], precision=precision, keep_despite=True)
+        export(network, artefact, path, pictures=PICTURES[:1], precision=precision, keep_despite=True)
         sizes[precision] = path.stat().st_size
     assert sizes["fp16"] < 0.55 * sizes["fp32"]
     masks = [label_scores(featherseg.load(tmp_path / f"{name}.onnx").engine(PICTURES[0]), (120, 160)) for name in sizes]
@@ -121,10 +124,10 @@ def test_a_file_that_disagrees_is_not_kept_and_an_older_one_stays(
     monkeypatch.setattr("featherseg.export.onnx.trace", lambda *_: onnx.load(exported))  # tracing takes long
     monkeypatch.setattr(agreement, "TOLERANCES", {"fp32": (-1.0, 1.0)})
     with pytest.raises(FeathersegError, match=r"does not agree with the network.*--force"):
-        export_onnx(network, artefact, path, pictures=PICTURES[:1])
+        export(network, artefact, path, pictures=PICTURES[:1])
     assert path.read_bytes() == b"older"
     assert [item.name for item in tmp_path.iterdir()] == ["net.onnx"]
-    report = export_onnx(network, artefact, path, pictures=PICTURES[:1], keep_despite=True)
+    report = export(network, artefact, path, pictures=PICTURES[:1], keep_despite=True)
     assert not report.holds
     assert featherseg.load(path).artefact.card["export"]["agrees"] is False
 
@@ -132,7 +135,8 @@ def test_a_file_that_disagrees_is_not_kept_and_an_older_one_stays(
 @pytest.fixture
 def quick_trace(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracing takes long: the same network's graph."""
-    monkeypatch.setattr("featherseg.export.onnx.trace", lambda *_: onnx.load(exported))
+    for target in ("onnx", "openvino"):
+        monkeypatch.setattr(f"featherseg.export.{target}.trace", lambda *_: onnx.load(exported))
 
 
 @pytest.fixture
@@ -160,7 +164,7 @@ LOCAL_CARD = {
 def test_paths_of_this_machine_stay_behind(tmp_path: Path, quick_trace: None) -> None:
     network, artefact = network_and_artefact("affnet", presence=True)
     before = copy.deepcopy(LOCAL_CARD)
-    export_onnx(network, replace(artefact, card=LOCAL_CARD), tmp_path / "net.onnx", pictures=PICTURES[:1])
+    export(network, replace(artefact, card=LOCAL_CARD), tmp_path / "net.onnx", pictures=PICTURES[:1])
     assert before == LOCAL_CARD
     for path in tmp_path.iterdir():
         assert b"secret" not in path.read_bytes()
@@ -184,7 +188,7 @@ def test_scores_name_the_data_that_they_were_measured_on(tmp_path: Path, quick_t
     masks = IndexMasks({index: index for index in range(len(artefact.classes))}, classes=artefact.classes)
     data = SegData(name="folder", root=tmp_path, split="holdout", classes=artefact.classes, pairs=pairs, masks=masks)
     path = tmp_path / "net.onnx"
-    agreed = export_onnx(network, replace(artefact, card=LOCAL_CARD), path, pictures=PICTURES[:1], data=data)
+    agreed = export(network, replace(artefact, card=LOCAL_CARD), path, pictures=PICTURES[:1], data=data)
     scores = featherseg.load(path).artefact.card["scores"]
     assert list(scores) == ["folder holdout"]
     assert scores["folder holdout"]["pictures"] == 2
@@ -210,7 +214,7 @@ def test_a_mistake_is_seen_before_the_trace(
     (tmp_path / "foreign.md").write_text("# foreign\n\nnotes of somebody\n")
     network, artefact = network_and_artefact("affnet")
     with pytest.raises(FeathersegError, match=message):
-        export_onnx(network, artefact, tmp_path / name, **{"pictures": PICTURES[:1], **options})  # type: ignore[arg-type]
+        export(network, artefact, tmp_path / name, **{"pictures": PICTURES[:1], **options})  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] == ["foreign.md"]
     assert (tmp_path / "foreign.md").read_text().startswith("# foreign")
 
@@ -223,14 +227,14 @@ def test_a_missing_package_is_seen_before_the_trace(
     network, artefact = network_and_artefact("affnet")
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModuleNotFoundError) as caught:
-        export_onnx(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1])
+        export(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1])
     assert caught.value.name == package
 
 
 def test_a_card_of_ours_is_replaced(tmp_path: Path, quick_trace: None) -> None:
     network, artefact = network_and_artefact("affnet", presence=True)
     for name in ("first", "second"):
-        export_onnx(network, replace(artefact, card={"name": name}), tmp_path / "net.onnx", pictures=PICTURES[:1])
+        export(network, replace(artefact, card={"name": name}), tmp_path / "net.onnx", pictures=PICTURES[:1])
     assert (tmp_path / "net.md").read_text().splitlines()[1] == "# second"
 
 
@@ -238,9 +242,11 @@ def test_the_file_goes_where_load_looks_for_it(tmp_path: Path) -> None:
     run = tmp_path / "mine"
     run.mkdir()
     (run / "best.safetensors").touch()
-    beside(run / "best.safetensors").touch()
+    beside(run / "best.safetensors", ".onnx", "fp32").touch()
     assert locate(run, "onnxruntime") == run / "mine.onnx"
-    assert beside(tmp_path / "net-camvid.safetensors") == tmp_path / "net-camvid.onnx"
+    checkpoint = tmp_path / "net-camvid.safetensors"
+    assert beside(checkpoint, ".onnx", "fp16") == tmp_path / "net-camvid.onnx"
+    assert beside(checkpoint, ".xml", "int8") == tmp_path / "net-camvid-int8.xml"
 
 
 def test_an_exported_file_runs_without_torch(exported: Path) -> None:
@@ -256,11 +262,156 @@ def test_an_exported_file_runs_without_torch(exported: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "affnet"])
 def test_every_network_agrees_with_its_file(tmp_path: Path, name: str) -> None:
     network, artefact = network_and_artefact(name)
-    assert export_onnx(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1]).holds
+    assert export(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1]).holds
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["ewa", "concat", "ewa+concat", "fpn_pan"])
 def test_every_fusion_of_affnet_agrees_with_its_file(tmp_path: Path, fusion: str) -> None:
     network, artefact = network_and_artefact("affnet", fusion=fusion)
-    assert export_onnx(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1]).holds
+    assert export(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1]).holds
+
+
+def test_openvino_files_say_the_same_at_every_size(tmp_path: Path, quick_trace: None) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    agreed = export(network, artefact, tmp_path / "net.xml", to="openvino", pictures=PICTURES[:1])
+    assert agreed.holds
+    assert agreed.equal_pixels == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.bin", "net.md", "net.xml"]
+    predictor = featherseg.load(tmp_path / "net.xml")
+    assert predictor.classes == artefact.classes
+    assert predictor.artefact.card["export"]["target"] == "openvino"
+    for _ in range(2):  # the graph for any size, then the one for this size
+        assert predictor(PICTURES[0]).mask.shape == (120, 160)
+
+
+def test_eight_bits_in_both_runtimes(tmp_path: Path, quick_trace: None) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    sizes = {}
+    for to, name in (("onnx", "net.onnx"), ("openvino", "net.xml")):
+        agreed = export(
+            network, artefact, tmp_path / name, to=to, pictures=PICTURES[:1], precision="int8", calibration=PICTURES,
+            keep_despite=True,
+        )  # fmt: skip
+        assert 0.8 < agreed.equal_pixels < 1  # random weights: their scores lie close together
+        card = featherseg.load(tmp_path / name).artefact.card["export"]
+        assert (card["precision"], card["calibrated_on"]) == ("int8", 2)
+        sizes[to] = sum(path.stat().st_size for path in tmp_path.iterdir() if path.suffix in (".onnx", ".xml", ".bin"))
+    weights = sum(parameter.numel() for parameter in network.deployed().parameters())
+    assert sizes["onnx"] < 1.6 * weights  # bytes, where fp32 takes four for each
+
+
+@pytest.mark.slow
+def test_a_torch_program_is_read_back_by_torch_alone(tmp_path: Path) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    path = tmp_path / "net.pt2"
+    assert export(network, artefact, path, to="torch", pictures=PICTURES[:1]).holds
+    extra = {METADATA_KEY: ""}
+    module = torch.export.load(path, extra_files=extra).module()
+    assert json.loads(extra[METADATA_KEY])["classes"] == list(artefact.classes.names)
+    scores = module(torch.from_numpy(PICTURES[0])[None])
+    assert scores.shape == (1, 5, 15, 20)
+
+
+@pytest.mark.usefixtures("no_trace")
+def test_eight_bits_need_pictures_and_a_target_that_has_them(tmp_path: Path) -> None:
+    network, artefact = network_and_artefact("affnet")
+    with pytest.raises(FeathersegError, match=r"int8; expected pictures to measure the ranges on"):
+        export(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1], precision="int8")
+    with pytest.raises(FeathersegError, match="precision for torch"):
+        export(network, artefact, tmp_path / "net.pt2", to="torch", pictures=PICTURES[:1], precision="int8")
+
+
+def wild_graph() -> onnx.ModelProto:
+    """Two 3x3 convolutions of a uint8 picture: "calm", and "wild", one of whose maps dwarfs the others."""
+    rng = np.random.default_rng(0)
+    weights = {"calm": rng.normal(0, 0.02, (8, 3, 3, 3)), "wild": rng.normal(0, 0.1, (4, 8, 3, 3))}
+    weights["wild"][0] *= 3000
+    mixed = np.zeros((5, 4, 1, 1))
+    mixed[:, 1:] = rng.normal(0, 1, (5, 3, 1, 1))
+    weights["mixed"] = mixed
+    node = onnx.helper.make_node
+    nodes = [
+        node("Transpose", ["image"], ["turned"], perm=[0, 3, 1, 2]),
+        node("Cast", ["turned"], ["x0"], to=onnx.TensorProto.FLOAT),
+        node("Conv", ["x0", "calm_w"], ["x1"], name="calm", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Relu", ["x1"], ["x2"]),
+        node("Conv", ["x2", "wild_w"], ["x3"], name="wild", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Conv", ["x3", "mixed_w"], ["scores"], name="mixed", kernel_shape=[1, 1]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "wild",
+        [value("image", onnx.TensorProto.UINT8, [1, "h", "w", 3])],
+        [value("scores", onnx.TensorProto.FLOAT, [1, 5, "h", "w"])],
+        [onnx.numpy_helper.from_array(array.astype(np.float32), f"{name}_w") for name, array in weights.items()],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_the_layer_that_eight_bits_hurt_most_is_found_and_can_stay_in_float() -> None:
+    model = wild_graph()
+    order = costly_layers(model, PICTURES)
+    assert sorted(order) == sorted(layers_of(model)) == ["calm", "mixed", "wild"]
+    assert order[-1] == "calm"  # the others calculate with the map that dwarfs the rest
+    for kept in ([], order[:1], order[:2]):
+        names = {item.name for item in quantise(model, PICTURES, kept).graph.initializer}
+        in_float = {name for name in order if f"{name}_w" in names}
+        assert in_float == set(kept)
+
+
+def test_layers_stay_in_float_until_the_budget_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = [f"layer{index}" for index in range(12)]
+    monkeypatch.setattr("featherseg.export.exporter.costly_layers", lambda *_: order)
+
+    class Fake:
+        def quantise(self, graph: object, pictures: object, kept: tuple[str, ...]) -> int:
+            return len(kept)
+
+    def attempt(kept: int, *, needed: int) -> Agreement:
+        equal = 1.0 if kept >= needed else 0.5
+        return Agreement(
+            sizes=(), pictures=1, largest_difference=0.0, equal_pixels=equal, precision="int8", latency_ms=(1.0, 1.0)
+        )
+
+    for needed, expected in ((0, 0), (1, 1), (3, 4), (4, 4), (7, 4)):
+        model, agreed = within_budget(Fake(), None, [], lambda kept, needed=needed: attempt(kept, needed=needed))  # type: ignore[arg-type]
+        assert (model, agreed.layers_in_float) == (expected, tuple(order[:expected]))
+        assert agreed.holds == (needed <= 4)
+
+
+def test_a_norm_behind_a_concatenation_goes_into_its_parts() -> None:
+    rng = np.random.default_rng(1)
+    arrays = {
+        "w": rng.normal(size=(4, 3, 3, 3)), "scale": rng.uniform(0.5, 2, 7), "shift": rng.normal(size=7),
+        "mean": rng.normal(size=7), "variance": rng.uniform(0.5, 2, 7),
+    }  # fmt: skip
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("MaxPool", ["x"], ["b"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Concat", ["a", "b"], ["c"], name="join", axis=1),
+        node("BatchNormalization", ["c", "scale", "shift", "mean", "variance"], ["d"], epsilon=1e-5),
+    ]
+    value, number = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes, "g", [value("x", number, [1, 3, 9, 8])], [value("d", number, [1, 7, 9, 8])],
+        [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
+        value_info=[value("a", number, [1, 4, 9, 8]), value("b", number, [1, 3, 9, 8])],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    x = rng.normal(size=(1, 3, 9, 8)).astype(np.float32)
+
+    def run() -> np.ndarray:
+        onnx.checker.check_model(model)
+        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]  # type: ignore[no-any-return]
+
+    before = run()
+    spread_norms(model)
+    assert [item.op_type for item in model.graph.node] == ["Conv", "MaxPool", "Conv", "Concat"]
+    assert np.abs(run() - before).max() < 1e-5
+
+
+def test_every_target_is_described() -> None:
+    assert set(TARGETS) >= {"onnx", "openvino", "torch"}

@@ -10,7 +10,7 @@ import torch
 
 from featherseg.models import SegNetwork, create_model
 from featherseg.models.costs import count_macs, count_operations, count_parameters, figures
-from featherseg.recipes.tables.conventions import PTFLOPS, THOP
+from featherseg.recipes.tables.conventions import PTFLOPS, THOP, file_megabytes
 
 
 def build(name: str, *, num_classes: int = 21, **fields: object) -> SegNetwork:
@@ -103,6 +103,55 @@ def test_baselines_of_paper_004(name: str, params: int, gmac: float) -> None:
     network = build(name, num_classes=19)
     assert count_parameters(network) == params
     assert round(count_macs(network, (1024, 2048)) / 1e9, 2) == gmac
+
+
+def norm(channels: int) -> int:
+    """Parameters of a batch norm."""
+    return 2 * channels
+
+
+def test_enet_counted_by_hand() -> None:
+    def bottleneck(i: int, o: int, *, kernel: int = 1, middle: int = 9, slopes: int = 1) -> int:
+        """Two projections and a middle of so many taps, each with its norm; three activations."""
+        w = o // 4
+        return i * w * kernel**2 + norm(w) + middle * w * w + norm(w) + w * o + norm(o) + 3 * slopes
+
+    asymmetric = bottleneck(128, 128, middle=10) + norm(32) + 1  # one more norm and slope between 5x1 and 1x5
+    stage = 6 * bottleneck(128, 128) + 2 * asymmetric
+    encoder = 27 * 13 + norm(16) + 1  # the initial block
+    encoder += bottleneck(16, 64, kernel=2) + 4 * bottleneck(64, 64) + bottleneck(64, 128, kernel=2) + 2 * stage
+    decoder = bottleneck(128, 64, slopes=0) + 128 * 64 + norm(64) + 2 * bottleneck(64, 64, slopes=0)
+    decoder += bottleneck(64, 16, slopes=0) + 64 * 16 + norm(16) + bottleneck(16, 16, slopes=0)
+    assert count_parameters(build("enet", num_classes=19)) == encoder + decoder + 19 * (4 * 16 + 1) == 360_185
+
+
+def test_erfnet_counted_by_hand() -> None:
+    def residual(c: int) -> int:
+        return 4 * (3 * c * c + c) + 2 * norm(c)
+
+    def down(i: int, o: int) -> int:
+        return (9 * i + 1) * (o - i) + norm(o)
+
+    def up(i: int, o: int) -> int:
+        return (9 * i + 1) * o + norm(o)
+
+    encoder = down(3, 16) + down(16, 64) + 5 * residual(64) + down(64, 128) + 8 * residual(128)
+    decoder = up(128, 64) + 2 * residual(64) + up(64, 16) + 2 * residual(16) + 19 * (4 * 16 + 1)
+    network = build("erfnet", num_classes=19)
+    assert count_parameters(network.deployed()) == encoder + decoder == 2_064_191
+    assert count_parameters(network) == encoder + decoder + 19 * (128 + 1) == 2_066_642
+    assert count_parameters(build("erfnet", num_classes=19, supervision="none")) == 2_064_191
+
+
+def test_the_large_peers_of_paper_001() -> None:
+    unet = build("unet_vgg16")
+    assert count_parameters(unet.encoder) == 14_714_688
+    assert count_parameters(unet) == 24_892_437
+    assert 94.9 < file_megabytes(unet) < 95  # printed: 94.9
+    bare, full = build("pspnet_resnet50", supervision="none"), build("pspnet_resnet50")
+    assert (count_parameters(bare), count_parameters(full)) == (46_716_373, 49_081_578)
+    assert count_parameters(full.deployed()) == 46_716_373
+    assert 178 < file_megabytes(bare) < 179  # printed: 178
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,15 @@ from featherseg.models.hybrid_fusion import ChannelGram, PositionAttention
 from featherseg.models.spssnet import ChainedResidualPooling
 from featherseg.nn.aspp import ASPP, RATES, AtrousConv, SeparableAtrousConv
 from featherseg.nn.attention import CBAM, ECA, ChannelAttention, SpatialAttention, SqueezeExcitation
-from featherseg.nn.blocks import ConvBNReLU, DepthwiseSeparable, InvertedResidual, resize, size_of
+from featherseg.nn.blocks import (
+    ConvBNReLU,
+    DepthwiseSeparable,
+    InvertedResidual,
+    crop_padding,
+    pad_to_multiple,
+    resize,
+    size_of,
+)
 from featherseg.nn.fusion import RefiningHead, concat_at_first
 from featherseg.nn.pooling import PyramidPooling, average_pool
 
@@ -203,14 +211,15 @@ def test_average_pool(size: tuple[int, int], bins: int) -> None:
     close(average_pool(x, bins), F.adaptive_avg_pool2d(x, bins))
 
 
+@pytest.mark.parametrize(("kernel_size", "align_corners"), [(1, False), (3, True)])
 @torch.no_grad()
-def test_spp() -> None:
-    part = lively(PyramidPooling(8, 3, 5))
+def test_spp(kernel_size: int, align_corners: bool) -> None:
+    part = lively(PyramidPooling(8, 3, 5, kernel_size=kernel_size, align_corners=align_corners))
     x = noise(2, 8, 7, 11)
     every = [x]
     for bins, branch in zip((1, 2, 3, 6), part.branches, strict=True):
         grid = cbr(F.adaptive_avg_pool2d(x, bins), branch)
-        every.append(F.interpolate(grid, size=(7, 11), mode="bilinear", align_corners=False))
+        every.append(F.interpolate(grid, size=(7, 11), mode="bilinear", align_corners=align_corners))
     close(part(x), cbr(torch.cat(every, 1), part.project))
 
 
@@ -298,3 +307,17 @@ def test_resize_and_concat(align_corners: bool) -> None:
         top = y[0, :, a0, b0] * (1 - b + b0) + y[0, :, a0, b1] * (b - b0)
         bottom = y[0, :, a1, b0] * (1 - b + b0) + y[0, :, a1, b1] * (b - b0)
         close(joined[0, 2:, i, j], top * (1 - a + a0) + bottom * (a - a0))
+
+
+@pytest.mark.parametrize("size", [(32, 64), (33, 63), (39, 40), (1, 1)])
+@pytest.mark.parametrize("stride", [1, 4, 8])
+def test_padding_and_cropping(size: tuple[int, int], stride: int) -> None:
+    x = noise(2, 3, *size)
+    padded = pad_to_multiple(x, 8)
+    assert size_of(padded) == tuple(8 * math.ceil(side / 8) for side in size)
+    assert torch.equal(padded[..., : size[0], : size[1]], x)
+    assert padded.count_nonzero() == x.count_nonzero()
+    every = padded[..., ::stride, ::stride]  # stands for a network
+    cells = [math.ceil(side / stride) for side in size]
+    cropped = crop_padding(every, size, 8, stride=stride)
+    assert torch.equal(cropped, every[..., : cells[0], : cells[1]])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from featherseg.runtime import Classes, FeathersegError, colourise, letterbox, overlay, read_image, read_mask, resize
 from featherseg.runtime import pixels as pixels_module
-from featherseg.runtime.pixels import save_mask, write_atomically
+from featherseg.runtime.pixels import count_ids, decoded, save_mask, size_of, write_atomically
 
 CLASSES = Classes(names=("road", "sky"), palette=((10, 20, 30), (200, 0, 0)))
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -138,6 +138,52 @@ def test_a_picture_too_large_for_pillow(tmp_path: Path, monkeypatch: pytest.Monk
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".webp", ".gif", ".ppm", ".jp2", ".avif", ".tga"])
+def test_what_stays_with_pillow_is_the_same_picture(tmp_path: Path, suffix: str) -> None:
+    """Its file is closed by then."""
+    if suffix not in Image.registered_extensions():
+        pytest.skip("this Pillow does not know it")
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)).save(path)
+    array, picture = read_image(path), decoded(path)
+    path.unlink()
+    assert isinstance(picture, Image.Image)
+    assert size_of(picture) == size_of(array) == (40, 60)
+    np.testing.assert_array_equal(read_image(picture), array)
+    np.testing.assert_array_equal(resize(picture, (20, 25)), resize(array, (20, 25)))
+    np.testing.assert_array_equal(letterbox(picture, (64, 64))[0], letterbox(array, (64, 64))[0])
+    mask = array[..., 0] % 2
+    assert overlay(picture, mask, CLASSES).tobytes() == overlay(array, mask, CLASSES).tobytes()
+    assert decoded(array) is array
+    assert decoded(picture) is picture
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("needed", "expected"),
+    [((90, 140), (100, 150)), ((101, 100), (200, 300)), ((500, 9), (400, 600)), ((9, 9), (50, 75))],
+)
+def test_a_draft_is_as_small_as_is_enough(
+    tmp_path: Path, orientation: int, needed: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    picture = resize(np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8), (400, 600))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.rot90(picture) if orientation == 6 else picture
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    draft = decoded(tmp_path / "a.jpg", at_least=needed)
+    assert size_of(draft) == expected
+    assert np.abs(read_image(draft).astype(int) - resize(picture, expected)).mean() < 3
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert size_of(decoded(tmp_path / "a.png", at_least=needed)) == (400, 600)
+
+
+def test_counted_ids() -> None:
+    mask = np.random.default_rng(0).integers(0, 256, (33, 47)).astype(np.uint8)
+    np.testing.assert_array_equal(count_ids(mask), np.bincount(mask.ravel(), minlength=256))
+    np.testing.assert_array_equal(count_ids(mask[::2, ::3]), np.bincount(mask[::2, ::3].ravel(), minlength=256))
+
+
 def test_masks_keep_their_ids(tmp_path: Path) -> None:
     gray = Image.fromarray(RAMP)
     palette = gray.convert("P")
@@ -210,6 +256,15 @@ def test_a_saved_mask_is_a_palette_picture(tmp_path: Path) -> None:
         assert image.mode == "P"
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), mask)
     np.testing.assert_array_equal(read_image(tmp_path / "m.png"), colourise(mask, CLASSES))
+
+
+def test_a_saved_mask_is_small(tmp_path: Path) -> None:
+    """Run lengths suit masks better than Pillow's usual packing, which takes several times as long."""
+    y, x = np.mgrid[:400, :600]
+    mask = ((y - 200) ** 2 + (x - 300) ** 2 < 150**2).astype(np.uint8)
+    save_mask(mask, tmp_path / "m.png", CLASSES)
+    Image.fromarray(mask).save(tmp_path / "usual.png")
+    assert (tmp_path / "m.png").stat().st_size < 1.2 * (tmp_path / "usual.png").stat().st_size
 
 
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from trees import folder_tree
 
 from featherseg.app import predict as verb
 from featherseg.app.cli import main
-from featherseg.app.predict import unique_names
+from featherseg.app.sources import unique_names
 from featherseg.data import cityscapes, voc
 from featherseg.data.masks import Pair
 from featherseg.data.submissions import SUBMISSIONS
@@ -99,7 +99,10 @@ def test_a_broken_file_in_a_folder_is_listed_and_the_rest_is_done(
         (["broken.png"], "broken.png"),
         (["nowhere.png"], "no such file"),
         (["empty"], "no pictures"),
-        (["clip.mp4"], "videos are not read yet"),
+        (["clip.mp4", "--submission", "voc"], "is a video; expected pictures for a test server"),
+        (["street.png", "--smooth", "0.5"], "--smooth 0.5; expected a video among the sources"),
+        (["street.png", "--draft"], "an overlay needs the whole picture: add --write masks"),
+        (["street.png", "--submission", "voc", "--write", "masks"], "--write masks; expected no --submission"),
         (["street.png", "--size", "big"], "720x960"),
         (["street.png", "--size", "0x3"], "720x960"),
         (["street.png", "--out", "net.onnx"], "expected a folder"),
@@ -143,6 +146,26 @@ def test_size_changes_what_the_network_sees(here: Path) -> None:
     for size in ("own", "64x80"):
         assert predict("street.png", "--size", size) == 0
         assert read_mask("predictions/street_mask.png").shape == (48, 96)
+
+
+def test_masks_or_overlays_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict("photos", "--write", "masks", "--json") == 0
+    assert written(here / "predictions") == ["a_mask.png", "b_mask.png"]
+    items = json.loads(capsys.readouterr().out)["pictures"]
+    assert all("overlay" not in item for item in items)
+    assert predict("photos", "--write", "masks") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(Path("predictions/b_mask.png"))
+    assert predict("photos", "--write", "overlays", "--out", "seen") == 0
+    assert written(here / "seen") == ["a_overlay.png", "b_overlay.png"]
+
+
+def test_drafts_of_large_photos(here: Path) -> None:
+    Image.fromarray(striped(720, 960)).save("large.jpg", quality=95)
+    for words, out in (((), "full"), (("--draft",), "draft")):
+        assert predict("large.jpg", "--size", "96x128", "--write", "masks", "--out", out, *words) == 0
+    full, draft = read_mask("full/large_mask.png"), read_mask("draft/large_mask.png")
+    assert full.shape == draft.shape == (720, 960)
+    assert (full == draft).mean() > 0.98
 
 
 def test_a_source_is_never_written_over(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

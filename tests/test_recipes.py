@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from featherseg.app.cli import main
 from featherseg.models import MODELS
 from featherseg.recipes import RECIPES
 from featherseg.recipes.tables import PAPERS
-from featherseg.training import Run, train, with_overrides
+from featherseg.training import Part, Run, train, with_overrides
 from featherseg.training.phases import phases_of
 
 TREES: dict[str, Callable[[Path], Path]] = {
@@ -46,7 +47,19 @@ def test_every_network_has_a_recipe_for_a_folder_and_every_paper_one_for_each_da
     assert {f"{name}_folder" for name in MODELS} <= set(RECIPES)
     networks = ("caspp_deeplab", "fe_deeplab", "hybrid_fusion", "dsc_deeplab", "affnet")
     assert {f"{name}_{data}" for name in networks for data in ("voc", "cityscapes", "camvid")} <= set(RECIPES)
+    assert {f"{name}_zoo_camvid" for name in MODELS} <= set(RECIPES)
     assert {recipe.paper for recipe in RECIPES.values()} == {*PAPERS, ""}
+
+
+def test_under_the_zoo_protocol_nothing_but_the_network_differs() -> None:
+    for protocol in ("zoo_camvid", "zoo_voc7"):
+        runs = [recipe() for name, recipe in RECIPES.items() if name.endswith(protocol)]
+        same = [replace(run, recipe="", model=Part("affnet")) for run in runs]
+        assert len(runs) >= 5
+        assert all(run == same[0] for run in same)
+        for run in runs:
+            has_backbone = "pretrained" in MODELS[run.model.name].fields()
+            assert run.model.fields == ({"pretrained": "imagenet"} if has_backbone else {})
 
 
 @pytest.mark.parametrize("name", RECIPES)

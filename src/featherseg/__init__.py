@@ -8,6 +8,7 @@
     prediction.overlay().save("overlay.png")
 
     network = featherseg.create_model("dsc_deeplab", num_classes=21)
+    network = featherseg.from_pretrained("affnet-camvid")      # with its weights; also from the hub, by ORG/NAME
     rundir = featherseg.train(run)                    # a Run comes from featherseg.recipes
     scores = featherseg.evaluate(featherseg.load(rundir), data)
 
@@ -22,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from featherseg.evaluation import evaluate as evaluate
+    from featherseg.hub import from_pretrained as from_pretrained
     from featherseg.hub import load as load
+    from featherseg.hub import push_to_hub as push_to_hub
     from featherseg.models import create_model as create_model
     from featherseg.models import list_models as list_models
     from featherseg.training import train as train
@@ -31,6 +34,8 @@ __version__ = "0.1.0"
 
 FUNCTIONS = {  # public name -> the module that has it
     "load": "featherseg.hub",
+    "from_pretrained": "featherseg.hub",
+    "push_to_hub": "featherseg.hub",
     "create_model": "featherseg.models",
     "list_models": "featherseg.models",
     "train": "featherseg.training",
@@ -52,7 +57,16 @@ MODULES = (  # every floor of the house; one that is not built yet is no attribu
     "recipes",
 )
 
-__all__ = ["__version__", "create_model", "evaluate", "list_models", "load", "train"]
+__all__ = [
+    "__version__",
+    "create_model",
+    "evaluate",
+    "from_pretrained",
+    "list_models",
+    "load",
+    "push_to_hub",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,9 @@ from featherseg.runtime.errors import FeathersegError
 Counts = npt.NDArray[np.int64]
 Fractions = npt.NDArray[np.float64]
 
+RUN_COST = 4
+"""A run of equal pixels costs about as much to count as four pixels one by one (measured at 1 to 50 pixels a run)."""
+
 
 def confusion_matrix(
     mask: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], num_classes: int, *, ignore_index: int = 255
@@ -27,15 +30,28 @@ def confusion_matrix(
         raise FeathersegError("mask and target", expected="the same shape", got=f"{mask.shape} and {target.shape}")
     if mask.max(initial=0) >= num_classes:
         raise FeathersegError("predicted labels", expected=f"0..{num_classes - 1}", got=int(mask.max()))
-    # One code per pixel in 16 bits, and a row of bins for every value a target can have: a single pass of bincount.
-    codes = target.astype(np.uint16) * np.uint16(num_classes) + mask
-    counts = np.bincount(codes.ravel(), minlength=256 * num_classes).reshape(256, num_classes)
+    # One code per pixel in 16 bits, and a row of bins for every value a target can have.
+    codes = (target.astype(np.uint16) * np.uint16(num_classes) + mask).ravel()
+    counts = count_codes(codes, 256 * num_classes).reshape(256, num_classes)
     counts[ignore_index] = 0
     strays = np.flatnonzero(counts[num_classes:].any(axis=1))
     if len(strays):
         allowed = f"0..{num_classes - 1} or {ignore_index}"
         raise FeathersegError("true labels", expected=allowed, got=num_classes + int(strays[0]))
     return counts[:num_classes].astype(np.int64)
+
+
+def count_codes(codes: npt.NDArray[np.uint16], bins: int) -> Counts:
+    """How often each code 0..bins-1 occurs; counted by runs of equal codes, which label maps are made of.
+
+    One by one, equal neighbours wait for each other's bin. Where codes change too often for runs, they do not.
+    """
+    changes = codes[1:] != codes[:-1]
+    if np.count_nonzero(changes) * RUN_COST >= codes.size:
+        return np.bincount(codes, minlength=bins).astype(np.int64)
+    last = np.append(np.flatnonzero(changes), codes.size - 1)  # the last pixel of each run
+    lengths = np.diff(last, prepend=-1)
+    return np.bincount(codes[last], weights=lengths, minlength=bins).astype(np.int64)  # float64 holds them exactly
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,9 @@ VERBS = {
     "val": "score a network on labelled pictures",
     "check-data": "find the faults of a labelled data set, and write a repaired copy",
     "export": "write a trained network as a file that needs no torch, and prove that it says the same",
+    "publish": "write trained weights as a small file that travels, scored, with a card that tells all of it",
     "ablate": "the tables of the papers: their rows, our parameters and costs",
+    "benchmark": "time networks side by side, the network alone and end to end, beside what the machine can do",
 }
 
 
@@ -32,6 +34,7 @@ EXTRAS = {  # package -> what brings it; the base install has neither
         ("torch", "torchvision", "timm", "safetensors", "yaml", "rich", "matplotlib", "pycocotools"), "train"
     ),
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    "huggingface_hub": "hub",
 }
 
 

@@ -1,14 +1,24 @@
-"""Write a trained network as a file that needs no torch, and prove that it says the same.
+"""Write a trained network as a file for a device, and prove that it says the same.
 
   featherseg export runs/mine --to onnx
+  featherseg export runs/mine --to onnx --precision int8         8 bits: smaller, and faster on most CPUs
+  featherseg export runs/mine --to openvino --precision int8     the fastest on Intel CPUs
   featherseg export runs/mine --to onnx --out mine.onnx --precision fp16
   featherseg export runs/mine --to onnx --size 240x320           sees pictures smaller, and so runs faster
   featherseg export runs/mine --to onnx --data folder --root photos --split val
   featherseg export runs/mine --to onnx --calibrate photos/      without labels: pixels are compared, mIoU is not
 
+kinds of file:
+  onnx        NAME.onnx, for onnxruntime and what else reads ONNX; fp32, fp16 (half the size), int8
+  openvino    NAME.xml and NAME.bin, for OpenVINO; fp32, fp16, bf16 (faster where the CPU has it), int8
+  torch       NAME.pt2, a torch.export program for other programs to load; fp32
+
 The file takes uint8 pictures of any size, has mean and std inside, and says of itself what its classes are. It is
 compared with the network on real pictures at three sizes other than the traced one; if they disagree, nothing is
 written. Where labelled pictures are at hand (by default the run's own validation split) the file's mIoU is measured.
+
+int8 measures the ranges of the maps on pictures of the training split, or of --calibrate. Where it loses more than
+--max-drop (0.5 points unless given), the layers that cost most stay in float, and the report names them.
 """
 
 from __future__ import annotations
@@ -22,29 +32,32 @@ from typing import Any
 from featherseg.app.arguments import add_device, parse_size
 from featherseg.app.progress import Bar
 from featherseg.data import FORMATS, SegData, open_data
-from featherseg.export import export_onnx
-from featherseg.export.onnx import PRECISIONS
-from featherseg.hub import CHECKPOINTS, locate
+from featherseg.export import PRECISIONS, TARGETS, export
+from featherseg.hub import CHECKPOINTS, locate, repository_of
 from featherseg.models.checkpoint import load_checkpoint
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import PICTURE_SUFFIXES, Picture, read_image
 
 COMPARED = 5  # pictures that the agreement is measured on
+CALIBRATED = 32  # pictures that the ranges of 8 bits are measured on
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("model", metavar="RUN|NAME", help="a run directory, a checkpoint, or the name of one")
-    parser.add_argument("--to", required=True, choices=("onnx",), help="the kind of file")
+    parser.add_argument("model", metavar="RUN|NAME", help="run directory, checkpoint, name, or ORG/NAME on the hub")
+    parser.add_argument("--to", required=True, choices=tuple(TARGETS), help="the kind of file")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="where it goes (default: NAME.onnx beside the checkpoint)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="where it goes (default: beside the checkpoint, under its name; NAME-int8 for 8 bits)",
     )
     parser.add_argument(
         "--precision",
         default="fp32",
         choices=PRECISIONS,
-        help="fp16 stores the weights in half the space (default: fp32)",
+        help="how it stores its weights and calculates (default: fp32)",
     )
     parser.add_argument(
         "--size",
@@ -58,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="their folder (default: the run's own data)")
     parser.add_argument("--split", default="val", help="which part of them (default: %(default)s)")
     parser.add_argument(
-        "--calibrate", type=Path, metavar="DIR", help="a folder of pictures without labels to compare on"
+        "--calibrate", type=Path, metavar="DIR", help="a folder of pictures without labels, to compare and calibrate on"
     )
     parser.add_argument("--max-drop", type=float, metavar="POINTS", help="mIoU points that the file may lose at most")
     parser.add_argument(
@@ -82,12 +95,16 @@ def run(args: argparse.Namespace) -> int:
         artefact = replace(artefact, input_rule=replace(artefact.input_rule, size=size))
     data = labelled(args, artefact)
     pictures = pictures_to_compare(args, data)
-    out = args.out or beside(checkpoint)
+    fetched = repository_of(args.model)  # the hub's cache is not ours to write into
+    place = checkpoint if fetched is None else Path(f"{fetched.name}.safetensors")
+    out = args.out or beside(place, TARGETS[args.to].suffix, args.precision)
     with Bar("val", len(data) if data else 0) as bar:
-        agreement = export_onnx(
+        agreement = export(
             network,
             artefact,
             out,
+            to=args.to,
+            calibration=pictures_to_calibrate(args, artefact, data) if args.precision == "int8" else (),
             pictures=pictures,
             data=data,
             precision=args.precision,
@@ -97,7 +114,9 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             progress=bar.show,
         )
-    report = {"file": str(out), "bytes": out.stat().st_size, **agreement.to_json()}
+    files = [out.with_suffix(suffix) for suffix in (TARGETS[args.to].suffix, *TARGETS[args.to].beside)]
+    size = sum(path.stat().st_size for path in files)
+    report = {"file": str(out), "bytes": size, "precision": args.precision, **agreement.to_json()}
     print(json.dumps(report) if args.json else report_text(report))
     return 0
 
@@ -111,41 +130,71 @@ def parse_bias(word: str) -> tuple[str, float]:
         raise FeathersegError(f"--bias {word}", expected="CLASS=SCORE, as pedestrian=0.5") from error
 
 
-def beside(checkpoint: Path) -> Path:
+def beside(checkpoint: Path, suffix: str, precision: str) -> Path:
     """NAME.onnx where `featherseg.load` looks for it: a run directory's file is called as the directory."""
     name = checkpoint.parent.resolve().name if checkpoint.name in CHECKPOINTS else checkpoint.stem
-    return checkpoint.with_name(f"{name}.onnx")
+    return checkpoint.with_name(f"{name}{'-int8' if precision == 'int8' else ''}{suffix}")
 
 
 def labelled(args: argparse.Namespace, artefact: Artefact) -> SegData | None:
     """The labelled pictures asked for, else the run's own validation split where it is at hand, else none."""
     if args.root is not None:
-        return open_data(args.root, args.data, args.split)
+        return open_data(args.root, args.data, args.split, classes=classes_of(artefact))
     if args.calibrate is not None:
         return None
     own = artefact.card.get("run", {}).get("data", {})
     root = Path(own.get("root") or "")
     if not own.get("root") or not root.expanduser().is_dir():
         return None
-    return open_data(root, own["format"], own["val"])
+    return open_data(root, own["format"], own["val"], classes=classes_of(artefact))
+
+
+def classes_of(artefact: Artefact) -> list[str]:
+    """The classes that the run chose from its data; empty for all."""
+    return list(artefact.card.get("run", {}).get("data", {}).get("classes") or ())
 
 
 def pictures_to_compare(args: argparse.Namespace, data: SegData | None) -> list[Picture]:
     """A few real pictures, spread over the data or the folder."""
     if data is not None:
-        step = max(1, len(data) // COMPARED)
-        return [read_image(pair.image) for pair in data.pairs[::step][:COMPARED]]
+        return spread([pair.image for pair in data.pairs], COMPARED)
     if args.calibrate is None:
         raise FeathersegError(
             "export compares on real pictures, and the run's own are not at hand",
             remedy="name labelled ones with --data FORMAT --root DIR, or a folder of pictures with --calibrate DIR",
         )
-    if not args.calibrate.is_dir():
-        raise FeathersegError(f"{args.calibrate}: there is no such folder")
-    paths = sorted(path for path in args.calibrate.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    return spread(pictures_in(args.calibrate), COMPARED)
+
+
+def pictures_to_calibrate(args: argparse.Namespace, artefact: Artefact, data: SegData | None) -> list[Picture]:
+    """Pictures of --calibrate, else of the training split of the labelled data."""
+    if args.calibrate is not None:
+        return spread(pictures_in(args.calibrate), CALIBRATED)
+    assert data is not None  # else pictures_to_compare has refused
+    split = artefact.card.get("run", {}).get("data", {}).get("train") or "train"
+    try:
+        train = open_data(data.root, data.name, split)
+    except FeathersegError as error:
+        raise FeathersegError(
+            f"int8 measures its ranges on pictures of the training split, and {data.root} has no {split!r}",
+            remedy="name a folder of such pictures with --calibrate DIR",
+        ) from error
+    return spread([pair.image for pair in train.pairs], CALIBRATED)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder and the folders below it."""
+    if not folder.is_dir():
+        raise FeathersegError(f"{folder}: there is no such folder")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
     if not paths:
-        raise FeathersegError(f"{args.calibrate}: no picture in it")
-    return [read_image(path) for path in paths[:: max(1, len(paths) // COMPARED)][:COMPARED]]
+        raise FeathersegError(f"{folder}: no picture in it")
+    return paths
+
+
+def spread(paths: list[Path], count: int) -> list[Picture]:
+    """So many of the pictures, evenly spread."""
+    return [read_image(path) for path in paths[:: max(1, len(paths) // count)][:count]]
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -156,14 +205,20 @@ def report_text(report: dict[str, Any]) -> str:
         if report["miou"] is None
         else f"{100 * report['miou']:.2f} % (network {100 * report['miou_before']:.2f} %)"
     )
-    return "\n".join(
-        [
-            f"compared on {report['pictures']} pictures at {sizes}",
-            f"  largest difference of scores  {report['largest_difference']:.2g} of the largest",
-            f"  pixels with the same label    {100 * report['equal_pixels']:.4f} %",
-            f"  agrees                        {'yes' if report['agrees'] else 'NO, kept because of --force'}",
-            f"  mIoU                          {miou}",
-            f"  size                          {report['bytes'] / 1e6:.2f} MB",
-            report["file"],
-        ]
-    )
+    lines = [
+        f"compared on {report['pictures']} pictures at {sizes}",
+        f"  largest difference of scores  {report['largest_difference']:.2g} of the largest",
+        f"  pixels with the same label    {100 * report['equal_pixels']:.4f} %",
+        f"  agrees                        {'yes' if report['agrees'] else 'NO, kept because of --force'}",
+        f"  mIoU                          {miou}",
+        f"  latency, network only         {report['latency_ms']:.1f} ms (torch {report['latency_ms_before']:.1f} ms)",
+        f"  size                          {report['bytes'] / 1e6:.2f} MB",
+    ]
+    if report["iou_change"] is not None:
+        gains = {name: 100 * gain for name, gain in report["iou_change"].items() if gain is not None}
+        worst = sorted(gains, key=lambda name: gains[name])
+        told = ", ".join(f"{name} {gains[name]:+.2f}" for name in worst)
+        lines.append(f"  IoU per class, points         {told}")
+    if report["precision"] == "int8":
+        lines.append(f"  layers left in float          {', '.join(report['layers_in_float']) or 'none'}")
+    return "\n".join([*lines, report["file"]])

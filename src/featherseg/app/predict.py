@@ -1,8 +1,9 @@
-"""Segment pictures: for each one a mask and an overlay.
+"""Segment pictures and videos: for each one a mask and an overlay.
 
 Writes STEM_mask.png, a palette picture whose pixels are class ids, and STEM_overlay.png, the mask in colour over the
-picture. Both have the size of the picture as it is displayed (upright). Pictures that share a name are told apart by
-more of their paths. The last line printed is the path of the last overlay.
+picture. Both have the size of the picture as it is displayed (upright). Of a video: STEM_mask.mkv, lossless and gray,
+whose pixels are class ids, and STEM_overlay.mp4. Sources that share a name are told apart by more of their paths. The
+last line printed is the path of the last overlay.
 
 examples:
   featherseg predict street.jpg                          with the network that comes with the package
@@ -10,41 +11,44 @@ examples:
   featherseg predict photos/ --model runs/mine           with a network you trained
   featherseg predict a.png b.png --model net.onnx --json
   featherseg predict street.jpg --size own               at the picture's own size instead of the network's usual one
+  featherseg predict photos/ --write masks --draft       masks of large photos, fast
+  featherseg predict clip.mp4 --smooth 0.7               a video, with labels that flicker less
   featherseg predict --root cityscapes --split test --model runs/mine --submission --out results
 
 --root takes the pictures of a data set's split, labelled or not. --submission writes what the test server of Cityscapes
 or PASCAL VOC takes, instead of masks and overlays, and packs it into one archive, whose path is the last line printed.
 
-exit code: 0 all done; 1 some pictures could not be segmented (they are listed on stderr); 2 nothing was done
+Reading, network and writing overlap, and a handful of pictures is in memory however many there are. Videos need
+pip install 'featherseg[video]'; sound is left out.
+
+exit code: 0 all done; 1 some sources could not be segmented, or a video not to its end (they are listed on stderr);
+2 nothing was done
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from featherseg.app.arguments import add_backend, add_device, add_size, require_folder
+from featherseg.app.arguments import add_backend, add_device, add_size
 from featherseg.app.progress import progress
+from featherseg.app.segment import Described, Segmenter
+from featherseg.app.sources import WRITE, Job, is_video, plan
 from featherseg.data import FORMATS, open_data
-from featherseg.data.submissions import SERVER_OF, SUBMISSIONS, Submission
+from featherseg.data.submissions import SERVER_OF, SUBMISSIONS
 from featherseg.hub import load
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.pixels import PICTURE_SUFFIXES, write_atomically
-from featherseg.runtime.predictor import Prediction, Predictor, Size
-
-VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("sources", nargs="*", metavar="SOURCE", type=Path, help="a picture, or a folder of pictures")
+    parser.add_argument(
+        "sources", nargs="*", metavar="SOURCE", type=Path, help="a picture, a folder of pictures, a video"
+    )
     parser.add_argument("--root", type=Path, metavar="DIR", help="a data set's folder, instead of SOURCE")
     parser.add_argument("--data", choices=("auto", *FORMATS), help="its layout (default: by the tree)")
     parser.add_argument("--split", help="which part of it (default: test)")
@@ -60,49 +64,107 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="affnet-camvid",
         metavar="NAME|PATH",
-        help="a name (see: featherseg models), an .onnx file, a run directory or a checkpoint (default: %(default)s)",
+        help="a name (see: featherseg models), an .onnx file, a run directory, a checkpoint, or ORG/NAME of the "
+        "Hugging Face hub (default: %(default)s)",
     )
     add_size(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="where to write (default: ./predictions)"
+    )
+    parser.add_argument("--write", choices=WRITE, help="what to write (default: both)")
+    parser.add_argument(
+        "--draft",
+        action="store_true",
+        help="decode JPEGs at a half, a quarter or an eighth of their size where the network needs no more: less time "
+        "and memory for large photos, and a few pixels of the masks change; without overlays only",
+    )
+    parser.add_argument(
+        "--smooth",
+        type=parse_smooth,
+        metavar="A",
+        help="average the scores over the frames of a video: the weight of the past, 0 to below 1, as 0.7",
     )
     add_backend(parser)
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One picture, and the files to write for it: no overlay for a test server."""
-
-    source: Path
-    mask: Path
-    overlay: Path | None
+def parse_smooth(text: str) -> float:
+    """The weight of the past."""
+    try:
+        past = float(text)
+    except ValueError:
+        past = -1.0
+    if not 0 <= past < 1:
+        raise argparse.ArgumentTypeError(f"expected a weight of 0 to below 1, as 0.7; got {text!r}")
+    return past
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment every picture, report each, list those that failed."""
+    """Segment every source, report each, list those that failed."""
     sources, server = chosen(args)
     submission = SUBMISSIONS[server] if server else None
-    jobs = plan(sources, args.out, submission)
+    jobs = plan(sources, args.out, submission=submission, write=args.write or "both")
+    refuse_settings(args, jobs)
     predictor = load(args.model, device=args.device, backend=args.backend)
     if submission is not None:
         submission.require(predictor.classes, str(args.model))
-    alone = len(args.sources) == 1 and args.sources[0].is_file()
-    done: list[dict[str, Any]] = []
+    segmenter = Segmenter(
+        predictor=predictor,
+        size=args.size,
+        decode="draft" if args.draft else "full",
+        submission=submission,
+        smooth=args.smooth or 0.0,
+    )
+    done: list[Described] = []
     failed: list[dict[str, str]] = []
-    for job in progress(jobs, "predict"):
-        try:
-            done.append(segment(job, predictor, args.size, submission))
-        except FeathersegError as error:
-            if alone:
-                raise
+    alone = len(args.sources) == 1 and args.sources[0].is_file()
+    for job, result, error in segmented(jobs, segmenter):
+        if error is not None and result is None and alone:
+            raise error
+        if result is not None:
+            done.append(result)
+        if error is not None:
             failed.append({"source": str(job.source), "error": str(error)})
     archive = None
     if submission is not None and not failed:  # a server takes all or nothing
-        archive = submission.finish([job.mask for job in jobs], args.out)
-    report(done, failed, archive, as_json=args.json)
+        archive = submission.finish([job.mask for job in jobs if job.mask], args.out)
+    for failure in failed:
+        print(f"featherseg predict: {failure['error']}", file=sys.stderr)
+    if args.json:
+        packed = {"archive": str(archive)} if archive else {}
+        print(json.dumps({"pictures": done, "failed": failed, **packed}, indent=2))
+    else:
+        files = [item.get("overlay") or item["mask"] for item in done if submission is None]
+        report(done, archive or (files[-1] if files else None))
     return 1 if failed else 0
+
+
+def segmented(
+    jobs: Sequence[Job], segmenter: Segmenter
+) -> Iterator[tuple[Job, Described | None, FeathersegError | None]]:
+    """Every job with what was done and what went wrong, in order; of a damaged video both."""
+    for moving, some in groupby(jobs, key=lambda job: is_video(job.source)):
+        batch = list(some)
+        if not moving:
+            for job, result in progress(segmenter.pictures(batch), "predict", len(batch)):
+                yield (job, None, result) if isinstance(result, FeathersegError) else (job, result, None)
+            continue
+        for job in batch:
+            try:
+                yield job, *segmenter.video(job)
+            except FeathersegError as error:
+                yield job, None, error
+
+
+def refuse_settings(args: argparse.Namespace, jobs: Sequence[Job]) -> None:
+    """No setting is passed over in silence."""
+    if args.submission is not None and args.write is not None:
+        raise FeathersegError(f"--write {args.write}", expected="no --submission, which writes masks of its own")
+    if args.draft and args.submission is None and args.write != "masks":
+        raise FeathersegError("--draft: an overlay needs the whole picture", remedy="add --write masks")
+    if args.smooth is not None and not any(is_video(job.source) for job in jobs):
+        raise FeathersegError(f"--smooth {args.smooth:g}", expected="a video among the sources")
 
 
 def chosen(args: argparse.Namespace) -> tuple[list[Path], str]:
@@ -129,136 +191,10 @@ def server_of(asked: str | None, format: str) -> str:
     return SERVER_OF[format]
 
 
-def segment(job: Job, predictor: Predictor, size: Size, submission: Submission | None) -> dict[str, Any]:
-    """Write one picture's files; returns what was done as JSON values."""
-    prediction: Prediction = predictor(job.source, size)
-    height, width = prediction.mask.shape
-    described = {"source": str(job.source), "size": [height, width], "mask": str(job.mask)}
-    if submission is not None:
-        submission.write(prediction.mask, job.mask)
-    else:
-        assert job.overlay is not None
-        overlay = prediction.overlay()
-        job.mask.parent.mkdir(parents=True, exist_ok=True)
-        prediction.save(job.mask)
-        write_atomically(job.overlay, lambda file: overlay.save(file, "PNG"))
-        described["overlay"] = str(job.overlay)
-    return {**described, "classes": prediction.shares()}
-
-
-def report(
-    done: Sequence[dict[str, Any]], failed: Sequence[dict[str, str]], archive: Path | None, *, as_json: bool
-) -> None:
-    """Failures to stderr; to stdout one JSON object, or a line per picture and the archive or the last overlay."""
-    for failure in failed:
-        print(f"featherseg predict: {failure['error']}", file=sys.stderr)
-    if as_json:
-        packed = {"archive": str(archive)} if archive else {}
-        print(json.dumps({"pictures": done, "failed": failed, **packed}, indent=2))
-        return
+def report(done: Sequence[Described], last: str | Path | None) -> None:
+    """A line per source; then the archive, or the last file."""
     for item in done:
         classes = ", ".join(f"{name} {100 * share:.1f} %" for name, share in item["classes"].items())
         print(f"{item['source']}: {classes}")
-    if archive is not None:
-        print(archive)
-    elif done and "overlay" in done[-1]:
-        print(done[-1]["overlay"])
-
-
-def plan(sources: Sequence[Path], out: Path, submission: Submission | None = None) -> list[Job]:
-    """Every picture of the sources once, with names for its results that are unique and lie on no source.
-
-    Raises:
-        FeathersegError: before anything is written, for a missing source, a folder without pictures, a video, and
-            results that would replace a source.
-    """
-    require_folder("--out", out)
-    found: dict[Path, Path] = {}  # where a picture really lies -> how it was named first
-    for source in sources:
-        for path in pictures_of(source, out):
-            found.setdefault(path.resolve(), path)
-    pictures = list(found.values())
-    if submission is not None:
-        jobs = [Job(path, out / submission.name(path), None) for path in pictures]
-        refuse_shared_names(jobs)
-    else:
-        jobs = [
-            Job(path, out / f"{name}_mask.png", out / f"{name}_overlay.png")
-            for path, name in zip(pictures, unique_names(pictures), strict=True)
-        ]
-    inputs = {_identity(path): path for path in pictures}
-    for target in (target for job in jobs for target in (job.mask, job.overlay)):
-        if target is not None and target.exists() and _identity(target) in inputs:
-            raise FeathersegError(f"{target}: would be written over a source", remedy="choose another folder by --out")
-    return jobs
-
-
-def refuse_shared_names(jobs: Sequence[Job]) -> None:
-    """A test server goes by names: two pictures with one result are an error."""
-    first: dict[Path, Job] = {}
-    for job in jobs:
-        other = first.setdefault(job.mask, job)
-        if other is not job:
-            raise FeathersegError(f"{job.source}: has the same result, {job.mask.name}, as {other.source}")
-
-
-def pictures_of(source: Path, out: Path) -> list[Path]:
-    """A file as it is; of a folder all pictures, sorted, without hidden files and without what lies in `out`."""
-    if source.suffix.lower() in VIDEOS and not source.is_dir():
-        raise FeathersegError(f"{source}: videos are not read yet", remedy="give its frames as pictures")
-    if not source.exists():
-        raise FeathersegError(f"{source}: there is no such file or folder")
-    if not source.is_dir():
-        return [source]
-    found = []
-    for folder, inner, files in os.walk(source):
-        here = Path(folder)
-        inner[:] = [name for name in inner if not name.startswith(".") and not _same(here / name, out)]
-        pictures = (name for name in files if Path(name).suffix.lower() in PICTURE_SUFFIXES)
-        found += [here / name for name in pictures if not name.startswith(".")]
-    if not found:
-        raise FeathersegError(f"{source}: the folder holds no pictures", expected=" ".join(sorted(PICTURE_SUFFIXES)))
-    return sorted(found)
-
-
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """The stem of each path; where paths share it, the file name; where they share that too, with folders before it.
-
-    Compared without case, as some disks do. ``a/x.jpg b/x.jpg c/y.png`` -> ``a_x.jpg b_x.jpg y``.
-    """
-    ladders = [name_ladder(path) for path in paths]
-    rungs = [0] * len(paths)
-    while True:
-        names = [ladder[rung] for ladder, rung in zip(ladders, rungs, strict=True)]
-        count = Counter(name.casefold() for name in names)
-        climbing = [
-            index
-            for index, name in enumerate(names)
-            if count[name.casefold()] > 1 and rungs[index] + 1 < len(ladders[index])
-        ]
-        if not climbing:
-            break
-        for index in climbing:
-            rungs[index] += 1
-    seen: Counter[str] = Counter()
-    for index, name in enumerate(names):  # a_b/c.jpg beside a/b_c.jpg
-        seen[name.casefold()] += 1
-        if count[name.casefold()] > 1:
-            names[index] = f"{name}-{seen[name.casefold()]}"
-    return names
-
-
-def name_ladder(path: Path) -> list[str]:
-    """Names for a path's results, from the shortest to the whole path."""
-    parts = path.resolve().parts[1:]
-    return [path.stem, *("_".join(parts[-length:]) for length in range(1, len(parts) + 1))]
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """The file itself, whatever name leads to it."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
-
-
-def _same(path: Path, other: Path) -> bool:
-    return other.exists() and path.samefile(other)
+    if last:
+        print(last)

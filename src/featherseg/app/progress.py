@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TypeVar
 
@@ -20,10 +20,11 @@ class Bar:
         self.show(0, total)
 
     def show(self, done: int, total: int) -> None:
-        """Draw the bar."""
+        """Draw the bar; a number where the total is not known, which is 0."""
         if self.visible:
-            filled = "#" * (WIDTH * done // max(1, total))
-            print(f"\r{self.label} [{filled:<{WIDTH}}] {done}/{total}", end="", file=sys.stderr, flush=True)
+            filled = "#" * min(WIDTH, WIDTH * done // max(1, total))
+            drawn = f"[{filled:<{WIDTH}}] {done}/{total}" if total else str(done)
+            print(f"\r{self.label} {drawn}", end="", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Bar:
         return self
@@ -35,9 +36,9 @@ class Bar:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def progress(items: Sequence[Item], label: str) -> Iterator[Item]:
-    """The items, one by one, while a bar grows."""
-    with Bar(label, len(items)) as bar:
-        for done, item in enumerate(items):
-            bar.show(done, len(items))
+def progress(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+    """The items, one by one as they come, while a bar grows."""
+    with Bar(label, total) as bar:
+        for done, item in enumerate(items, 1):
+            bar.show(done, total)
             yield item

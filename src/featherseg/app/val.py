@@ -42,7 +42,11 @@ from featherseg.runtime.predictor import Predictor
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("model", metavar="RUN|NAME|PATH", help="a run directory, a name, an .onnx file or a checkpoint")
+    parser.add_argument(
+        "model",
+        metavar="RUN|NAME|PATH",
+        help="a run directory, a name, an .onnx file, a checkpoint, or ORG/NAME of the Hugging Face hub",
+    )
     parser.add_argument("--data", default="auto", choices=("auto", *FORMATS), help="the layout of the data")
     parser.add_argument("--root", required=True, type=Path, help="the data's folder")
     parser.add_argument("--split", default="val", help="which part of it (default: %(default)s)")

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from featherseg.backbones.download import from_url
 from featherseg.backbones.features import Encoder, Features, Stages
 from featherseg.backbones.pretrained import load_pretrained
 from featherseg.backbones.shufflenet import ShuffleNetEncoder
 from featherseg.backbones.timm_encoder import TimmEncoder
 from featherseg.runtime.errors import FeathersegError, nearest
 
-__all__ = ["BACKBONES", "Encoder", "Features", "Stages", "create_encoder", "require_backbone"]
+__all__ = [
+    "BACKBONES",
+    "Encoder",
+    "Features",
+    "Stages",
+    "create_encoder",
+    "from_url",
+    "load_pretrained",
+    "require_backbone",
+]
 
 BACKBONES: dict[str, Callable[[int], Encoder]] = {
     "mobilenetv2": partial(TimmEncoder, "mobilenetv2_100"),
@@ -43,5 +53,5 @@ def create_encoder(backbone: str, *, output_stride: int = 32, pretrained: str = 
     require_backbone(backbone)
     build = BACKBONES.get(backbone) or partial(TimmEncoder, backbone.removeprefix("timm:"))
     encoder = build(output_stride)
-    load_pretrained(encoder, pretrained)
+    load_pretrained(encoder.body, pretrained, imagenet_file=encoder.imagenet_file)
     return encoder

@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from featherseg.runtime.errors import FeathersegError
-
-SECONDS = 5.0  # within which the server must answer
+from featherseg.runtime.hub_files import SECONDS, cached, download
 
 
 def from_hub(repository: str, filename: str = "model.safetensors") -> Path:
     """A file of the Hugging Face hub, from its cache where it lies there already."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    cached = try_to_load_from_cache(repository, filename)
-    if isinstance(cached, str):
-        return Path(cached)
+    path = cached(repository, filename)
+    if path is not None:
+        return path
     try:
         get_hf_file_metadata(hf_hub_url(repository, filename), timeout=SECONDS)
-        return Path(hf_hub_download(repository, filename))
+        return download(repository, filename)
     except Exception as error:  # any reason means the same to the user: the file cannot be had
         raise _unavailable(f"{repository}/{filename}", error) from error
 

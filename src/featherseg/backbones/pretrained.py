@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from featherseg.backbones.features import Encoder
 from featherseg.runtime.errors import FeathersegError
 
 _log = logging.getLogger(__name__)
 
 
-def load_pretrained(encoder: Encoder, pretrained: str) -> str:
-    """Fill the encoder: "none" leaves it, "imagenet" takes the published weights, anything else is a file.
+def load_pretrained(body: nn.Module, pretrained: str, *, imagenet_file: Callable[[], Path]) -> str:
+    """Fill a backbone: "none" leaves it, "imagenet" takes the published weights, anything else is a file.
+
+    Args:
+        body: the network whose tensors carry the names of the library it comes from.
+        pretrained: "none", "imagenet" or a file.
+        imagenet_file: gives the file of the published weights: from the cache, else downloaded.
 
     Returns:
         What was loaded, in words; also logged.
     """
     if pretrained == "none":
         return "random weights"
-    path = encoder.imagenet_file() if pretrained == "imagenet" else Path(pretrained)
+    path = imagenet_file() if pretrained == "imagenet" else Path(pretrained)
     tensors = read_tensors(path)
-    wanted = {name: x for name, x in encoder.body.state_dict().items() if not name.endswith("num_batches_tracked")}
+    wanted = {name: x for name, x in body.state_dict().items() if not name.endswith("num_batches_tracked")}
     found = match(tensors, wanted)
     unlike = next((name for name, x in found.items() if x.shape != wanted[name].shape), "")
     if unlike or len(found) < len(wanted):
@@ -40,7 +44,7 @@ def load_pretrained(encoder: Encoder, pretrained: str) -> str:
             ),
             remedy='take the weights of the same network, or pretrained="none"',
         )
-    encoder.body.load_state_dict(found, strict=False)
+    body.load_state_dict(found, strict=False)
     said = f"{len(found)} of the backbone's {len(wanted)} tensors from {path}"
     _log.info(said)
     return said
@@ -94,4 +98,4 @@ def in_torchvision_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 
 def _words(name: str) -> str:
-    return name.removeprefix("module.").replace(".", "_")
+    return name.removeprefix("module.").removeprefix("features.").replace(".", "_")

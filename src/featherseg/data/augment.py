@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image as PILImage
@@ -12,6 +14,9 @@ from featherseg.data.masks import Mask
 from featherseg.data.samples import Image
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
 from featherseg.runtime.pixels import GRAY
+
+Picture: TypeAlias = PILImage.Image
+Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
 
 # RGB -> luma and two chroma axes (YIQ): in it, hue is an angle and saturation a length.
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -80,19 +85,23 @@ class Augment:
     ) -> tuple[Image, Mask]:
         """uint8 (H,W,3), uint8 (H,W) -> the same at `crop_size`; what lies outside the picture is gray and ignored."""
         outside = ignore_index if self.pad_label < 0 else self.pad_label
-        image, mask = self.scaled_crop(image, mask, rng, outside)
+        picture, labels = self.scaled_crop(image, mask, rng, outside)
         if rng.random() < self.flip:
-            image, mask = image[:, ::-1], mask[:, ::-1]
-        image = self.recolour(np.ascontiguousarray(image), rng)
-        mask = np.ascontiguousarray(mask)
+            picture, labels = (each.transpose(PILImage.Transpose.FLIP_LEFT_RIGHT) for each in (picture, labels))
+        picture = self.recolour(picture, rng)
         if self.blur and rng.random() < self.blur:
-            image = np.array(PILImage.fromarray(image).filter(ImageFilter.GaussianBlur(BLUR_SIGMA)))
+            picture = picture.filter(ImageFilter.GaussianBlur(BLUR_SIGMA))
         if self.rotation and rng.random() < ROTATED_SHARE:
-            image, mask = rotated(image, mask, float(rng.uniform(-self.rotation, self.rotation)), outside)
-        return (hsv_jittered(image, self.hsv, rng) if any(self.hsv) else image), mask
+            picture, labels = rotated(picture, labels, float(rng.uniform(-self.rotation, self.rotation)), outside)
+        if any(self.hsv):
+            picture = hsv_jittered(picture, self.hsv, rng)
+        return np.array(picture), np.array(labels)
 
-    def scaled_crop(self, image: Image, mask: Mask, rng: np.random.Generator, outside: int) -> tuple[Image, Mask]:
-        """Choose the window first and resize only what is in it: the cost is that of the crop, not of the picture."""
+    def scaled_crop(self, image: Image, mask: Mask, rng: np.random.Generator, outside: int) -> tuple[Picture, Picture]:
+        """Choose the window first and resize only what is in it: the cost is that of the crop, not of the picture.
+
+        From here to the end both stay Pillow's: each way into an array and back costs as much as a change of colour.
+        """
         height, width = mask.shape
         full = self.scaled_size(height, width, rng)  # the size of the whole scaled picture
         top, left = (draw_offset(side, crop, rng) for side, crop in zip(full, self.crop_size, strict=True))
@@ -105,13 +114,17 @@ class Augment:
             (top + rows[1]) * height / full[0],
         )
         size = (columns[1] - columns[0], rows[1] - rows[0])
-        window = slice(*rows), slice(*columns)
-        out_image = np.empty((*self.crop_size, 3), np.uint8)
-        out_image[:] = GRAY
-        out_mask = np.full(self.crop_size, outside, np.uint8)
-        out_image[window] = np.asarray(PILImage.fromarray(image).resize(size, PILImage.Resampling.BILINEAR, box))
-        out_mask[window] = np.asarray(PILImage.fromarray(mask).resize(size, PILImage.Resampling.NEAREST, box))
-        return out_image, out_mask
+        parts = (
+            resized(image, size, box, PILImage.Resampling.BILINEAR),
+            resized(mask, size, box, PILImage.Resampling.NEAREST),
+        )
+        crop = self.crop_size[::-1]
+        if size == crop:
+            return parts
+        padded = PILImage.new("RGB", crop, GRAY), PILImage.new("L", crop, outside)
+        for whole, part in zip(padded, parts, strict=True):
+            whole.paste(part, (columns[0], rows[0]))
+        return padded
 
     def scaled_size(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
         """The (height, width) that the whole picture is scaled to."""
@@ -125,10 +138,10 @@ class Augment:
             stretch = float(np.sqrt(up / down))
         return max(1, round(height * factor / stretch)), max(1, round(width * factor * stretch))
 
-    def recolour(self, image: Image, rng: np.random.Generator) -> Image:
+    def recolour(self, picture: Picture, rng: np.random.Generator) -> Picture:
         """Brightness, contrast, saturation and hue as one affine map of RGB."""
         if not any((self.brightness, self.contrast, self.saturation, self.hue)):
-            return image
+            return picture
         brightness, contrast, saturation = (
             float(rng.uniform(1 - reach, 1 + reach)) for reach in (self.brightness, self.contrast, self.saturation)
         )
@@ -136,10 +149,10 @@ class Augment:
         cos, sin = saturation * np.cos(angle), saturation * np.sin(angle)
         chroma = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
         matrix = brightness * contrast * (FROM_YIQ @ chroma @ TO_YIQ)
-        mean = float(image[::4, ::4].mean())  # a sixteenth of the pixels tells the mean
+        mean = float(np.asarray(every_fourth(picture)).mean())
         offset = np.full((3, 1), brightness * (1 - contrast) * mean)
         affine = tuple(np.hstack([matrix, offset]).ravel().tolist())  # rows of (red, green, blue, 1)
-        return np.array(PILImage.fromarray(image).convert("RGB", affine))
+        return picture.convert("RGB", affine)
 
 
 def draw_offset(side: int, crop: int, rng: np.random.Generator) -> int:
@@ -148,18 +161,36 @@ def draw_offset(side: int, crop: int, rng: np.random.Generator) -> int:
     return int(rng.integers(low, high + 1))
 
 
-def rotated(image: Image, mask: Mask, degrees: float, outside: int) -> tuple[Image, Mask]:
+def resized(array: Image, size: tuple[int, int], box: Box, way: PILImage.Resampling) -> Picture:
+    """The box of a picture or mask, resized to (width, height); Pillow is given no more than what can be read of it.
+
+    It would first copy the whole picture.
+    """
+    reach = [math.ceil((box[axis + 2] - box[axis]) / size[axis]) + 1 for axis in (0, 1)]
+    x, y = (max(0, math.floor(box[axis]) - reach[axis]) for axis in (0, 1))
+    right, bottom = (math.ceil(box[axis + 2]) + reach[axis] for axis in (0, 1))
+    part = PILImage.fromarray(array[y:bottom, x:right])
+    return part.resize(size, way, (box[0] - x, box[1] - y, box[2] - x, box[3] - y))
+
+
+def every_fourth(picture: Picture) -> Picture:
+    """Every fourth pixel of every fourth row: a sixteenth of the pixels tells the mean."""
+    size = -(-picture.width // 4), -(-picture.height // 4)
+    step = (4, 0, -1.5, 0, 4, -1.5)  # Pillow looks up the place of a pixel's middle: 4 (x + 0.5) - 1.5 = 4 x + 0.5
+    return picture.transform(size, PILImage.Transform.AFFINE, step)
+
+
+def rotated(picture: Picture, labels: Picture, degrees: float, outside: int) -> tuple[Picture, Picture]:
     """Both turned about their middle; what comes in from outside is gray, and `outside` in the mask."""
-    turned = PILImage.fromarray(image).rotate(degrees, PILImage.Resampling.BILINEAR, fillcolor=GRAY)
-    labels = PILImage.fromarray(mask).rotate(degrees, PILImage.Resampling.NEAREST, fillcolor=outside)
-    return np.array(turned), np.array(labels)
+    turned = picture.rotate(degrees, PILImage.Resampling.BILINEAR, fillcolor=GRAY)
+    return turned, labels.rotate(degrees, PILImage.Resampling.NEAREST, fillcolor=outside)
 
 
-def hsv_jittered(image: Image, gains: tuple[float, float, float], rng: np.random.Generator) -> Image:
+def hsv_jittered(picture: Picture, gains: tuple[float, float, float], rng: np.random.Generator) -> Picture:
     """Hue (round the circle), saturation and value (clipped) times 1 +- their gains."""
     factors = 1 + rng.uniform(-1, 1, 3) * gains
     steps = np.arange(256)
     hue = (steps * factors[0]) % 256
     rest = [np.clip(steps * factor, 0, 255) for factor in factors[1:]]
     table = np.concatenate([hue, *rest]).astype(np.uint8).tolist()
-    return np.array(PILImage.fromarray(image).convert("HSV").point(table).convert("RGB"))
+    return picture.convert("HSV").point(table).convert("RGB")

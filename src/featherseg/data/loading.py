@@ -19,7 +19,7 @@ Key = tuple[int, int]  # epoch, index of the sample
 
 
 class Batch(NamedTuple):
-    """Images uint8 (N,3,H,W), target uint8 (N,H,W)."""
+    """Images uint8 (N,3,H,W), channels last in memory as decoders give them; target uint8 (N,H,W)."""
 
     images: Tensor
     target: Tensor
@@ -134,7 +134,12 @@ class Loader:
 
 def collate(items: list[Batch | FeathersegError]) -> Batch | FeathersegError:
     """Samples as one batch, or the first error among them."""
+    samples = []
     for item in items:
         if isinstance(item, FeathersegError):
             return item
-    return default_collate(items)  # type: ignore[no-any-return]
+        samples.append(
+            Batch(item.images.permute(1, 2, 0), item.target)
+        )  # as they lie in memory, which is quick to join
+    rows = default_collate(samples)
+    return Batch(rows.images.permute(0, 3, 1, 2), rows.target)

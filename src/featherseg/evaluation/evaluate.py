@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,10 +15,14 @@ from featherseg.data import Sample, SegData
 from featherseg.metrics import Counts, Scores, confusion_matrix
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.predictor import Predictor, Size
+from featherseg.runtime.predictor import Predictor, Prepared, Size
+from featherseg.runtime.stream import spread
 
 if TYPE_CHECKING:
     from featherseg.models import SegNetwork
+
+READERS = min(4, os.cpu_count() or 1)
+"""Threads that read: one keeps up with a network on a CPU; a GPU outruns the decoding of large PNG files by far."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +40,7 @@ class Judged:
     confusion: Counts
 
 
+Scored: TypeAlias = tuple[Sample, Prepared, npt.NDArray[np.float32]]
 Observer: TypeAlias = Callable[[Judged], None]
 """Called with every picture as it has been judged; one that then says what it saw is a `Measure`."""
 
@@ -58,7 +64,9 @@ def evaluate(
         observe: called with every picture as it has been judged; one or several, as those of `evaluation.detail`.
 
     Returns:
-        Scores at the masks' own size; ignored pixels count nowhere. Memory is that of one picture and the C x C matrix.
+        Scores at the masks' own size; ignored pixels count nowhere. While the network runs on a picture, threads read
+        the next ones and label the one before; what they do does not depend on when. Memory is that of a few pictures
+        and the C x C matrix.
     """
     if not isinstance(model, Predictor):
         with mode_kept(model):
@@ -72,19 +80,38 @@ def evaluate(
             remedy=_remedy(model.classes.names, data.classes.names),
         )
     observers = [observe] if callable(observe) else list(observe or ())
-    count = len(data.classes)
-    confusion = np.zeros((count, count), np.int64)
-    for index in range(len(data)):
-        sample = data.read(index)
-        mask = model(sample.image, size=size).mask
-        counts = confusion_matrix(mask, sample.mask, count, ignore_index=data.classes.ignore_index)
-        confusion += counts
-        judged = Judged(sample=sample, mask=mask, confusion=counts)
-        for observer in observers:
-            observer(judged)
-        if progress is not None:
-            progress(index + 1, len(data))
+    confusion = np.zeros((len(data.classes), len(data.classes)), np.int64)
+    with closing(judged_pictures(model, data, size)) as pictures:
+        for done, judged in enumerate(pictures, 1):
+            confusion += judged.confusion
+            for observer in observers:
+                observer(judged)
+            if progress is not None:
+                progress(done, len(data))
     return Scores(confusion, data.classes)
+
+
+def judged_pictures(predictor: Predictor, data: SegData, size: Size) -> Generator[Judged, None, None]:
+    """Every picture, in order; the engine alone runs in the calling thread."""
+
+    def read(index: int) -> tuple[Sample, Prepared]:
+        sample = data.read(index)
+        return sample, predictor.prepare(sample.image, size)
+
+    def run(ready: tuple[Sample, Prepared]) -> Scored:
+        return *ready, predictor.engine(ready[1].framed)
+
+    def judge(scored: Scored) -> Judged:
+        sample, prepared, scores = scored
+        mask = predictor.label(prepared, scores).mask
+        counts = confusion_matrix(mask, sample.mask, len(data.classes), ignore_index=data.classes.ignore_index)
+        return Judged(sample=sample, mask=mask, confusion=counts)
+
+    with (
+        closing(spread(read, range(len(data)), threads=READERS)) as ready,
+        closing(spread(judge, map(run, ready), threads=1)) as judged,
+    ):
+        yield from judged
 
 
 def _remedy(wanted: Sequence[str], there: Sequence[str]) -> str:

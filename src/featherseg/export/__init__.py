@@ -1,6 +1,6 @@
-"""A trained network as a file that needs no torch; it is kept only when it is proved to say the same."""
+"""A trained network as a file for a device; it is kept only when it is proved to say the same."""
 
 from featherseg.export.agreement import Agreement, measure_agreement
-from featherseg.export.onnx import export_onnx
+from featherseg.export.exporter import PRECISIONS, TARGETS, export
 
-__all__ = ["Agreement", "export_onnx", "measure_agreement"]
+__all__ = ["PRECISIONS", "TARGETS", "Agreement", "export", "measure_agreement"]

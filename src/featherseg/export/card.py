@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from featherseg.runtime.card import shippable as shippable
 from featherseg.runtime.pixels import write_atomically
 
 MARK = "<!-- The card of a network, written by featherseg export; the next export replaces it. -->"
 """The first line of every card; no file that begins otherwise is replaced."""
 
-LOCAL = (("data", "root"), ("run", "data", "root"), ("run", "out"), ("run", "init"))
-"""Where a card names folders of the machine that trained."""
-
-PRETRAINED = (("model",), ("run", "model"))
-"""Where a card names the weights that a backbone began with: "none", "imagenet" or a path."""
-
-
-def shippable(card: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a card without the paths of the machine that trained; the checkpoint keeps them."""
-    card = copy.deepcopy(card)
-    for place in LOCAL:
-        part_of(card, place[:-1]).pop(place[-1], None)
-    for way in PRETRAINED:
-        part = part_of(card, way)
-        if "pretrained" in part:
-            part["pretrained"] = Path(part["pretrained"]).name
-    if "started_from" in card:
-        card["started_from"] = shippable(card["started_from"])
-    return card
-
-
-def part_of(card: dict[str, Any], way: Sequence[str]) -> dict[str, Any]:
-    """The object inside a card that a chain of keys leads to; an empty one where there is none."""
-    for key in way:
-        part = card.get(key)
-        card = part if isinstance(part, dict) else {}
-    return card
+PUBLISHED = "<!-- The card of a network, written by featherseg publish; the next publish replaces it. -->"
+"""The first line of the card of published weights. It tells more, so what is exported beside them leaves it."""
 
 
 def card_path(path: Path) -> Path:
@@ -48,14 +23,21 @@ def card_path(path: Path) -> Path:
 
 def is_foreign(path: Path) -> bool:
     """Whether something lies there that is no card of ours."""
+    return path.exists() and not (begins(path, MARK) or begins(path, PUBLISHED))
+
+
+def begins(path: Path, mark: str) -> bool:
+    """Whether it is a file that begins with this mark."""
     if not path.is_file():
-        return path.exists()
+        return False
     with path.open("rb") as file:
-        return file.read(len(MARK)) != MARK.encode()
+        return file.read(len(mark)) == mark.encode()
 
 
 def write_card(path: Path, card: dict[str, Any]) -> None:
-    """Write the card of the file at `path`."""
+    """Write the card of the file at `path`, unless that of published weights stands there."""
+    if begins(card_path(path), PUBLISHED):
+        return
     text = "\n".join(card_lines(path, card)) + "\n"
     write_atomically(card_path(path), lambda file: file.write(text.encode()))
 

@@ -9,10 +9,15 @@ from featherseg.models.base import ModelConfig, SegNetwork, SegOutput
 from featherseg.models.caspp_deeplab import CASPPDeepLabConfig
 from featherseg.models.deeplabv3plus import DeepLabV3PlusConfig
 from featherseg.models.dsc_deeplab import DSCDeepLabConfig
+from featherseg.models.enet import ENetConfig
+from featherseg.models.erfnet import ERFNetConfig
 from featherseg.models.fast_scnn import FastSCNNConfig
 from featherseg.models.fe_deeplab import FEDeepLabConfig
 from featherseg.models.hybrid_fusion import HybridFusionConfig
+from featherseg.models.libraries import LRASPPConfig, SMPDeepLabV3PlusConfig, SMPUnetConfig
+from featherseg.models.pspnet import PSPNetResNet50Config
 from featherseg.models.spssnet import SPSSNetConfig
+from featherseg.models.unet_vgg import UNetVGG16Config
 from featherseg.runtime.errors import refuse_unknown
 
 __all__ = ["MODELS", "ModelConfig", "SegNetwork", "SegOutput", "create_model", "list_models", "model_config"]
@@ -26,6 +31,13 @@ MODELS: dict[str, type[ModelConfig]] = {
     "deeplabv3plus": DeepLabV3PlusConfig,
     "fast_scnn": FastSCNNConfig,
     "spssnet": SPSSNetConfig,
+    "enet": ENetConfig,
+    "erfnet": ERFNetConfig,
+    "unet_vgg16": UNetVGG16Config,
+    "pspnet_resnet50": PSPNetResNet50Config,
+    "smp_deeplabv3plus": SMPDeepLabV3PlusConfig,
+    "smp_unet": SMPUnetConfig,
+    "lraspp": LRASPPConfig,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from featherseg.models import create_model
 from featherseg.models.base import SegNetwork
+from featherseg.models.storage import pack, unpack
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import write_atomically
@@ -19,19 +21,27 @@ from featherseg.runtime.pixels import write_atomically
 MODEL_KEY = "model"
 
 
-def save_checkpoint(path: Path, weights: dict[str, Tensor], model: dict[str, Any], artefact: Artefact) -> None:
-    """Write weights, the model ({"name": ..., field: value}) and the artefact; the file appears whole or not at all."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    content = save(tensors, metadata={METADATA_KEY: artefact.to_text(), MODEL_KEY: json.dumps(model)})
+def save_checkpoint(
+    path: Path, weights: Mapping[str, Tensor], model: dict[str, Any], artefact: Artefact, *, storage: str = "fp32"
+) -> None:
+    """Write weights, the model ({"name": ..., field: value}) and the artefact; the file appears whole or not at all.
+
+    `storage` says in how many bits: "fp32", "fp16" or "int8", see `featherseg.models.storage`.
+    """
+    metadata = {METADATA_KEY: artefact.to_text(), MODEL_KEY: json.dumps(model)}
+    content = save(pack(weights, storage), metadata=metadata)
     write_atomically(path, lambda file: file.write(content))
 
 
 def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any], Artefact]:
-    """Weights, model and artefact of a checkpoint; a foreign or broken file is refused by name."""
+    """Weights, model and artefact of a checkpoint; a foreign or broken file is refused by name.
+
+    The weights are float32, however the file stores them.
+    """
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
         raise FeathersegError(f"{path}: no readable checkpoint ({error})") from error
     if METADATA_KEY not in metadata or MODEL_KEY not in metadata:
@@ -42,6 +52,7 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
             remedy="give best.safetensors or last.safetensors of a run",
         )
     artefact = Artefact.from_text(metadata[METADATA_KEY], source=str(path))
+    weights = unpack(tensors, source=str(path))
     return weights, model_of(metadata[MODEL_KEY], source=str(path)), artefact
 
 
@@ -64,15 +75,20 @@ def model_of(text: str, *, source: str) -> dict[str, Any]:
 def load_checkpoint(path: Path | str) -> tuple[SegNetwork, Artefact]:
     """The network of a checkpoint with its weights, and its artefact."""
     weights, model, artefact = read_checkpoint(path)
+    return rebuilt(weights, model, artefact, source=str(path)), artefact
+
+
+def rebuilt(weights: Mapping[str, Tensor], model: dict[str, Any], artefact: Artefact, *, source: str) -> SegNetwork:
+    """The network that `read_checkpoint` found, with its weights."""
     fields = {key: value for key, value in model.items() if key != "name"}
     if "pretrained" in fields:
         fields["pretrained"] = "none"  # the checkpoint holds every weight
     network = create_model(model["name"], num_classes=len(artefact.classes), **fields)
-    load_weights(network, weights, source=str(path))
-    return network, artefact
+    load_weights(network, weights, source=source)
+    return network
 
 
-def load_weights(network: SegNetwork, weights: dict[str, Tensor], *, source: str) -> None:
+def load_weights(network: SegNetwork, weights: Mapping[str, Tensor], *, source: str) -> None:
     """Load strictly; the first name or shape that does not fit is named."""
     own = network.state_dict()
     missing, foreign = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())

@@ -1,4 +1,4 @@
-"""Convolution blocks: CBR, depth-wise separable convolution, inverted residual, resizing."""
+"""Convolution blocks: CBR, depth-wise separable convolution, inverted residual, resizing, padding."""
 
 from __future__ import annotations
 
@@ -76,3 +76,29 @@ def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> 
 def size_of(x: Tensor) -> tuple[int, int]:
     """(H, W) of (N,C,H,W)."""
     return x.shape[-2], x.shape[-1]
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """(N,C,H,W) with zeros at the right and at the bottom, so that both sides are multiples of `multiple`."""
+    height, width = size_of(x)
+    # No negative number is divided: ONNX rounds such a quotient towards zero, Python downwards.
+    down, right = ((side + multiple - 1) // multiple * multiple - side for side in (height, width))
+    return F.pad(x, (0, right, 0, down))
+
+
+def crop_padding(scores: Tensor, size: tuple[int, int], multiple: int, *, stride: int = 1) -> Tensor:
+    """What a network made of `pad_to_multiple(images, multiple)`, without the cells that the padding gave.
+
+    Padding by less than nothing, not a slice: an exporter asks whether a slice is the whole, and fixes the answer.
+
+    Args:
+        scores: (N,C,h,w) of the padded images.
+        size: (H, W) of the images before they were padded.
+        multiple: what they were padded to.
+        stride: input pixels per cell of the scores; it divides `multiple`.
+
+    Returns:
+        (N,C,ceil(H/stride),ceil(W/stride)).
+    """
+    height, width = size
+    return F.pad(scores, (0, -(-width % multiple // stride), 0, -(-height % multiple // stride)))

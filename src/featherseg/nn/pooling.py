@@ -40,19 +40,30 @@ class PyramidPooling(nn.Module):
     Args:
         in_channels: channels of the input.
         branch_channels: channels of each grid after its 1x1 CBR.
-        out_channels: channels after the projecting 1x1 CBR.
+        out_channels: channels after the projecting CBR.
         bins: side of each grid.
+        kernel_size: of the projecting CBR.
+        align_corners: how the grids are brought back to size.
     """
 
     def __init__(
-        self, in_channels: int, branch_channels: int, out_channels: int, *, bins: tuple[int, ...] = (1, 2, 3, 6)
+        self,
+        in_channels: int,
+        branch_channels: int,
+        out_channels: int,
+        *,
+        bins: tuple[int, ...] = (1, 2, 3, 6),
+        kernel_size: int = 1,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.bins = bins
+        self.align_corners = align_corners
         self.branches = nn.ModuleList(ConvBNReLU(in_channels, branch_channels, 1) for _ in bins)
-        self.project = ConvBNReLU(in_channels + len(bins) * branch_channels, out_channels, 1)
+        self.project = ConvBNReLU(in_channels + len(bins) * branch_channels, out_channels, kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N,in,H,W) -> (N,out,H,W)."""
         grids = [branch(average_pool(x, bins)) for bins, branch in zip(self.bins, self.branches, strict=True)]
-        return self.project(torch.cat([x, *(resize(grid, size_of(x)) for grid in grids)], dim=1))  # type: ignore[no-any-return]
+        resized = (resize(grid, size_of(x), align_corners=self.align_corners) for grid in grids)
+        return self.project(torch.cat([x, *resized], dim=1))  # type: ignore[no-any-return]

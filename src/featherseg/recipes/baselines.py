@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from featherseg.recipes import affnet, caspp_deeplab
@@ -48,3 +49,14 @@ def spssnet_camvid() -> Run:
 def spssnet_folder() -> Run:
     """SPSSNet on a folder of your own labelled pictures."""
     return small_data("spssnet_folder", Part("spssnet"), "wcel")
+
+
+def folder_of(model: str) -> Callable[[], Run]:
+    """The recipe MODEL_folder of a peer."""
+
+    def make() -> Run:
+        """A peer on a folder of your own labelled pictures."""
+        return small_data(make.__name__, Part(model), "ce")
+
+    make.__name__ = f"{model}_folder"
+    return make

@@ -2,8 +2,44 @@
 
 from __future__ import annotations
 
-from featherseg.recipes import affnet, baselines, caspp_deeplab, dsc_deeplab, fe_deeplab, hybrid_fusion
+from featherseg.models import MODELS
+from featherseg.recipes import affnet, baselines, caspp_deeplab, dsc_deeplab, fe_deeplab, hybrid_fusion, zoo
 from featherseg.recipes.settings import Recipe
+
+# Core-hours of the peers' recipes and of every network under the zoo's protocols.
+PEERS_IN_A_FOLDER = {
+    "smp_deeplabv3plus": 1.0,
+    "smp_unet": 1.0,
+    "lraspp": 1.0,
+    "enet": 1.0,
+    "erfnet": 1.0,
+    "unet_vgg16": 1.0,
+    "pspnet_resnet50": 1.0,
+}
+ZOO_CAMVID = {
+    "caspp_deeplab": 1.0,
+    "fe_deeplab": 1.0,
+    "hybrid_fusion": 1.0,
+    "dsc_deeplab": 1.0,
+    "affnet": 1.0,
+    "deeplabv3plus": 1.0,
+    "fast_scnn": 1.0,
+    "spssnet": 1.0,
+    "smp_deeplabv3plus": 1.0,
+    "smp_unet": 1.0,
+    "lraspp": 1.0,
+    "enet": 1.0,
+    "erfnet": 1.0,
+    "unet_vgg16": 1.0,
+    "pspnet_resnet50": 1.0,
+}
+ZOO_VOC7 = {
+    "caspp_deeplab": 1.0,
+    "fe_deeplab": 1.0,
+    "hybrid_fusion": 1.0,
+    "dsc_deeplab": 1.0,
+    "smp_deeplabv3plus": 1.0,
+}
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -41,5 +77,17 @@ RECIPES: dict[str, Recipe] = {
         Recipe(make=baselines.spssnet_cityscapes, paper="", target="68.21 Cityscapes val (004)", core_hours=200),
         Recipe(make=baselines.spssnet_camvid, paper="", target="", core_hours=0.81),
         Recipe(make=baselines.spssnet_folder, paper="", target="", core_hours=0.55),
+        *(
+            Recipe(make=baselines.folder_of(model), paper="", target="", core_hours=hours)
+            for model, hours in PEERS_IN_A_FOLDER.items()
+        ),
+        *(
+            Recipe(make=zoo.under(zoo.zoo_camvid, model), paper=MODELS[model].paper, target="", core_hours=hours)
+            for model, hours in ZOO_CAMVID.items()
+        ),
+        *(
+            Recipe(make=zoo.under(zoo.zoo_voc7, model), paper=MODELS[model].paper, target="", core_hours=hours)
+            for model, hours in ZOO_VOC7.items()
+        ),
     )
 }

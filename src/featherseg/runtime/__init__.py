@@ -8,6 +8,7 @@ from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
 from featherseg.runtime.pixels import colourise, letterbox, overlay, read_image, read_mask, resize, save_mask
 from featherseg.runtime.predictor import Prediction, Predictor
+from featherseg.runtime.smoothing import Smoothed
 from featherseg.runtime.tiles import Tiles
 from featherseg.runtime.views import Views
 
@@ -22,6 +23,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Preprocessing",
+    "Smoothed",
     "Tiles",
     "Views",
     "colourise",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
+from featherseg.runtime.openvino import OpenVINOEngine
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -131,12 +132,22 @@ class OnnxEngine:
         return np.asarray(scores[0], np.float32)  # (1,C,h,w) -> (C,h,w)
 
 
-ENGINES = {"onnxruntime": OnnxEngine}
+ExportedEngine: TypeAlias = OnnxEngine | OpenVINOEngine
+
+ENGINES: dict[str, type[ExportedEngine]] = {"onnxruntime": OnnxEngine, "openvino": OpenVINOEngine}
 """Backend -> engine for exported files. Checkpoints need torch, which lives on a higher floor: `featherseg.hub`."""
 
 
-def open_engine(path: str | os.PathLike[str], *, backend: str = "auto", device: str = "auto") -> OnnxEngine:
+def open_engine(
+    path: str | os.PathLike[str], *, backend: str = "auto", device: str = "auto", threads: int | None = None
+) -> ExportedEngine:
     """The engine for an exported file; the file's suffix decides, and `backend` may only agree with it.
+
+    Args:
+        path: the file.
+        backend: "auto", or the one that runs such files.
+        device: where it runs; auto takes a GPU where the backend has one.
+        threads: threads of one picture; None leaves the choice to the backend.
 
     Raises:
         FeathersegError: for a file that no installed backend runs.
@@ -145,10 +156,10 @@ def open_engine(path: str | os.PathLike[str], *, backend: str = "auto", device: 
     chosen = backend_of(name, backend)
     if chosen not in ENGINES:
         raise FeathersegError(
-            f"{name}: {chosen} files cannot be run yet", remedy="use the .onnx file of the same network"
+            f"{name}: {chosen} files are run by featherseg.load", remedy="or take an exported file of the network"
         )
     require_installed(chosen, name)
-    return ENGINES[chosen](path, device=device)
+    return ENGINES[chosen](path, device=device, threads=threads)
 
 
 def backend_of(path: str, backend: str = "auto") -> str:

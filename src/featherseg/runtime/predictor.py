@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -20,9 +21,27 @@ from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
 
 Size: TypeAlias = "tuple[int, int] | Literal['own'] | None"
+Decode: TypeAlias = Literal["full", "draft"]
 
 SMALLEST_SIDE = 32
 """Networks take 32 pixels and more; less is filled up by repeating the picture's last row and column."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A picture that is ready for the network.
+
+    Attributes:
+        framed: uint8 (H,W,3), the network's input, 32 pixels and more a side.
+        box: where in it the picture lies.
+        size: (height, width) of the picture, and of its mask.
+        picture: the picture, upright; None where a draft was decoded.
+    """
+
+    framed: npt.NDArray[np.uint8]
+    box: Box
+    size: tuple[int, int]
+    picture: pixels.Pixels | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,17 +52,22 @@ class Prediction:
         mask: uint8 (H,W), the class id of every pixel of the picture.
         scores: float32 (C,h,w) at the network's stride, over the whole of the network's input.
         classes: what the ids mean.
-        image: uint8 (H,W,3), the picture, upright.
+        picture: the picture as it is held, upright; None where a draft was decoded.
     """
 
     mask: npt.NDArray[np.uint8]
     scores: npt.NDArray[np.float32]
     classes: Classes
-    image: npt.NDArray[np.uint8]
+    picture: pixels.Pixels | None
+
+    @cached_property
+    def image(self) -> npt.NDArray[np.uint8]:
+        """uint8 (H,W,3), the picture, upright."""
+        return pixels.read_image(self._picture)
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """The mask in its classes' colours over the picture."""
-        return pixels.overlay(self.image, self.mask, self.classes, opacity)
+        return pixels.overlay(self._picture, self.mask, self.classes, opacity)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the mask as a palette PNG whose pixels are class ids; whole or not at all."""
@@ -51,9 +75,13 @@ class Prediction:
 
     def shares(self) -> dict[str, float]:
         """The classes found and the fraction of the pixels that each covers, the largest first."""
-        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
-        order = np.argsort(-counts, kind="stable")
-        return {self.classes.names[index]: int(counts[index]) / self.mask.size for index in order if counts[index]}
+        return shares(pixels.count_ids(self.mask), self.classes)
+
+    @property
+    def _picture(self) -> pixels.Pixels:
+        if self.picture is None:
+            raise FeathersegError("prediction: its picture was decoded as a draft", remedy='prepare it with "full"')
+        return self.picture
 
 
 @dataclass(frozen=True)
@@ -85,15 +113,37 @@ class Predictor:
         Raises:
             FeathersegError: where the picture cannot be read, or the network cannot run it.
         """
-        picture = pixels.read_image(image)
-        framed, box = prepare(picture, self._rule(size), stride=self.artefact.stride)
-        scores = self.engine(framed)
+        prepared = self.prepare(image, size)
+        return self.label(prepared, self.engine(prepared.framed))
+
+    def prepare(self, image: pixels.PictureSource, size: Size = None, *, decode: Decode = "full") -> Prepared:
+        """The first third of a call: read a picture and bring it to the network's size.
+
+        Args:
+            image: as in a call.
+            size: as in a call.
+            decode: "draft" decodes a JPEG file no larger than the network needs it, to a half, a quarter or an eighth.
+                That is faster and takes less memory, but there is then no picture for an overlay, and the mask differs
+                in a few pixels, since the network sees other averages.
+        """
+        rule, stride = self._rule(size), self.artefact.stride
+        if decode == "draft" and isinstance(image, (str, os.PathLike)):
+            own = pixels.picture_size(image)
+            picture = pixels.decoded(image, at_least=fitted(own, rule, stride=stride))
+        else:
+            picture = pixels.decoded(image)
+            own = pixels.size_of(picture)
+        framed, box = prepare(picture, rule, stride=stride)
+        return Prepared(framed=framed, box=box, size=own, picture=None if decode == "draft" else picture)
+
+    def label(self, prepared: Prepared, scores: npt.NDArray[np.float32]) -> Prediction:
+        """The last third of a call: the engine's scores of `prepared.framed` to labels at the picture's size."""
         if scores.ndim != 3 or len(scores) != len(self.classes):
             raise FeathersegError("the engine's scores", expected=f"({len(self.classes)},h,w)", got=scores.shape)
-        height, width = picture.shape[:2]
-        frame = (framed.shape[0], framed.shape[1])
-        mask = label_scores(scores, (height, width), align_corners=self.artefact.align_corners, frame=frame, box=box)
-        return Prediction(mask=mask, scores=scores, classes=self.classes, image=picture)
+        frame = pixels.size_of(prepared.framed)
+        aligned = self.artefact.align_corners
+        mask = label_scores(scores, prepared.size, align_corners=aligned, frame=frame, box=prepared.box)
+        return Prediction(mask=mask, scores=scores, classes=self.classes, picture=prepared.picture)
 
     def _rule(self, size: Size) -> InputRule:
         if size is None:
@@ -105,14 +155,18 @@ class Predictor:
         return InputRule(size=size)
 
 
-def prepare(picture: npt.NDArray[np.uint8], rule: InputRule, *, stride: int = 1) -> tuple[npt.NDArray[np.uint8], Box]:
+def shares(counts: npt.NDArray[np.int64], classes: Classes) -> dict[str, float]:
+    """Pixels of each id -> the classes found and the fraction of the pixels that each covers, the largest first."""
+    order = np.argsort(-counts[: len(classes)], kind="stable")
+    return {classes.names[index]: int(counts[index]) / int(counts.sum()) for index in order if counts[index]}
+
+
+def prepare(picture: pixels.Pixels, rule: InputRule, *, stride: int = 1) -> tuple[npt.NDArray[np.uint8], Box]:
     """The network's input, uint8 (H,W,3) of 32 pixels and more a side, and where in it the picture lies."""
-    if rule.size is None:
-        framed, box = picture, Box(0, 0, *picture.shape[:2])
-    elif rule.fit == "letterbox":
+    if rule.size is not None and rule.fit == "letterbox":
         framed, box = pixels.letterbox(picture, rule.size)
     else:
-        size = rule.size if rule.fit == "stretch" else _same_area(picture, rule.size, stride)
+        size = fitted(pixels.size_of(picture), rule, stride=stride)
         framed, box = pixels.resize(picture, size), Box(0, 0, *size)
     missing = [max(0, SMALLEST_SIDE - side) for side in framed.shape[:2]]
     if any(missing):
@@ -120,12 +174,21 @@ def prepare(picture: npt.NDArray[np.uint8], rule: InputRule, *, stride: int = 1)
     return framed, box
 
 
-def _same_area(picture: npt.NDArray[np.uint8], size: tuple[int, int], stride: int) -> tuple[int, int]:
-    """The picture's aspect with as many pixels as `size`, as near as whole cells of scores allow.
+def fitted(own: tuple[int, int], rule: InputRule, *, stride: int = 1) -> tuple[int, int]:
+    """(height, width) at which the network sees a picture of the size `own`."""
+    if rule.size is None:
+        return own
+    if rule.fit == "letterbox":
+        return pixels.inside(own, rule.size)
+    return rule.size if rule.fit == "stretch" else _same_area(own, rule.size, stride)
+
+
+def _same_area(own: tuple[int, int], size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The aspect of `own` with as many pixels as `size`, as near as whole cells of scores allow.
 
     Where a side is no multiple of the stride the last cell hangs over the edge and the scores lie up to half a cell off
     the picture, which costs thin things most.
     """
-    height, width = picture.shape[:2]
+    height, width = own
     scale = math.sqrt(size[0] * size[1] / (height * width))
     return max(1, round(height * scale / stride)) * stride, max(1, round(width * scale / stride)) * stride

@@ -47,6 +47,7 @@ def run_card(training: Training, scores: Scores | None, *, epochs_done: int) -> 
         "run": run.to_json(),
         "machine": {**machine(), "processes": training.world.size},
         "training_seconds": round(training.progress.seconds),
+        **training.peak.to_json(),
         "scores": {"val": scores.to_json()} if scores is not None else {},
         **({"started_from": origin.started_from} if origin.started_from else {}),
     }

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +14,7 @@ import torch
 
 from featherseg.metrics import Scores
 from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.machine import machine as machine_facts
 from featherseg.runtime.pixels import write_atomically
 from featherseg.training.run import Run
 from featherseg.training.state import Progress
@@ -121,47 +117,8 @@ def read_run(folder: Path) -> Run:
 
 @lru_cache(maxsize=1)
 def machine() -> dict[str, Any]:
-    """OS, processor, GPU, Python and library versions, commit."""
-    versions: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
-    return {
-        "os": platform.platform(),
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": sys.version.split()[0],
-        "versions": versions,
-        "commit": commit(),
-    }
-
-
-def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def commit() -> str | None:
-    """The commit of the source tree this code runs from, "-dirty" where it was changed; None for an installed copy."""
-    here = Path(__file__).resolve()
-    if git(here, "ls-files", "--error-unmatch", here.name) is None:
-        return None
-    return git(here, "describe", "--always", "--dirty", "--abbrev=12")
-
-
-def git(here: Path, *words: str) -> str | None:
-    """What git says beside this file; None where it says no or is not there."""
-    try:
-        answer = subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
+    """OS, processor, threads, GPU, Python and library versions, commit."""
+    return {**machine_facts(PACKAGES), "threads": torch.get_num_threads()}
 
 
 class MetricsFile:

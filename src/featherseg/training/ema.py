@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class EMA:
@@ -22,12 +22,9 @@ class EMA:
         """Move the average towards the network's present weights."""
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        averages: list[Tensor] = []
-        values: list[Tensor] = []
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                averages.append(self.weights[name])
-                values.append(value.detach())
-            else:
-                self.weights[name].copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - keep)
+        state = network.state_dict()
+        floats = [name for name, value in state.items() if value.is_floating_point()]
+        counts = [name for name, value in state.items() if not value.is_floating_point()]
+        torch._foreach_lerp_([self.weights[name] for name in floats], [state[name] for name in floats], 1 - keep)
+        if counts:
+            torch._foreach_copy_([self.weights[name] for name in counts], [state[name] for name in counts])

@@ -18,7 +18,7 @@ from featherseg.evaluation import evaluate
 from featherseg.metrics import Scores
 from featherseg.models import create_model
 from featherseg.models.checkpoint import save_checkpoint
-from featherseg.models.engine import Normalise, TorchEngine
+from featherseg.models.engine import Normalise, TorchEngine, stripped
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.predictor import Predictor
 from featherseg.training import state as states
@@ -30,6 +30,7 @@ from featherseg.training.fine_tuning import Start, start_from
 from featherseg.training.memory import gather, put_back
 from featherseg.training.objective import make_loss, objective
 from featherseg.training.opening import count_classes, open_both, part_size, refuse_tiny_batches, usable_precision
+from featherseg.training.peak import PeakMemory
 from featherseg.training.phases import Phase, parameter_groups, phases_of, set_frozen
 from featherseg.training.pictures import Samples, TensorBoard, draw_curves
 from featherseg.training.progress import Reporter
@@ -91,6 +92,7 @@ class Training:
         self.precision = usable_precision(run.precision, self.world.device, self.reporter)
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=self.precision == "fp16")
         self.ema = EMA(self.network, run.ema) if run.ema else None
+        self.peak = PeakMemory(self.world.device)
         self.progress = Progress()
         if saved is not None:
             self.restore(saved)
@@ -147,7 +149,11 @@ class Training:
         schedule = phase.schedule(self.run, order.batches)
         for epoch in range(self.progress.epoch, phase.end):
             order.start(epoch, self.progress.batch)
-            self.fit_epoch(epoch, phase, order, loader, schedule)
+            told = self.peak.bytes is not None
+            with self.peak.watched():
+                self.fit_epoch(epoch, phase, order, loader, schedule)
+            if not told and self.peak.text():
+                self.reporter.say(self.peak.text())
             rate = schedule(phase.place(self.run, epoch, order.batches - 1, order.batches))
             scores = self.validate(epoch, counts=not phase.frozen)
             mean_loss = self.progress.loss_sum / order.batches
@@ -236,7 +242,7 @@ class Training:
         self.world.share(weights.values())  # batch-norm statistics may differ between processes
         network = copy.deepcopy(self.network)
         network.load_state_dict(weights)
-        engine = TorchEngine(network, artefact, device=self.world.device)
+        engine = TorchEngine(stripped(network), artefact, device=self.world.device)
         mine = self.val_data.every(self.world.size, self.world.rank)
         samples = Samples(self.run.samples, len(mine), mine.classes)
         scores = evaluate(Predictor(engine, artefact), mine, progress=self.reporter.validating, observe=samples)

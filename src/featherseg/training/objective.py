@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from featherseg.losses import LOSSES, Loss, loss_fields
 from featherseg.models import SegNetwork, SegOutput
-from featherseg.nn.blocks import resize
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
+from featherseg.training.head_loss import head_loss
 from featherseg.training.run import Run
 
 
@@ -26,7 +27,8 @@ def objective(
 ) -> Tensor:
     """The loss of a network's output: the main scores, plus `aux_weight` times each auxiliary head's.
 
-    Scores are resized to the target here, once; nowhere else in training.
+    Scores are resized to the target here, once; nowhere else in training. The heads follow one another: the large
+    scores of one are gone before those of the next come (`head_loss`).
 
     Args:
         output: what the network gave.
@@ -37,13 +39,8 @@ def objective(
         normaliser: what the whole batch's pixel losses are divided by, where `target` is a part of the batch.
         share: the part's share of the batch, which weighs what is a mean over each part.
     """
-    size = (target.shape[-2], target.shape[-1])
-
-    def of(logits: Tensor, presence: Tensor | None = None) -> Tensor:
-        scores = resize(logits.float(), size, align_corners=align_corners)
-        return loss(scores, target, normaliser=normaliser, share=share, presence=presence)
-
-    total = of(output.logits, output.presence)
+    of = partial(head_loss, target=target, loss=loss, align_corners=align_corners, normaliser=normaliser, share=share)
+    total = of(output.logits, presence=output.presence)
     for logits in output.aux_logits:
         total = total + aux_weight * of(logits)
     return total

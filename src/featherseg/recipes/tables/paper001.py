@@ -121,11 +121,19 @@ ACCURATE = _table(
             printed=("59.59", "160", "91.3"),
             note="A VGG-16 FCN-8s has 134.5 M parameters, 513 MB; one on ResNet-50 would come near the printed size.",
         ),
-        Row(name="UNet", printed=("55", "146", "94.9"), note="Fits a VGG-16 UNet of 24.89 M parameters."),
+        Row(
+            name="UNet",
+            printed=("55", "146", "94.9"),
+            model="unet_vgg16",
+            note="Fits a VGG-16 UNet of 24.89 M parameters: this one.",
+        ),
         Row(
             name="PSPNet",
             printed=("73.24", "120", "178"),
-            note='Fits a ResNet-50 PSPNet of 46.72 M parameters. The text says 65.7 M and "several seconds".',
+            model="pspnet_resnet50",
+            fields={"output_stride": 8, "supervision": "none"},
+            note="Fits a ResNet-50 PSPNet of 46.72 M parameters, without its auxiliary head: this one. The text says "
+            '65.7 M and "several seconds".',
         ),
         ours(("72.61", "45", "23.2")),
     ),

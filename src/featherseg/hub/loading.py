@@ -1,14 +1,19 @@
-"""A name, an exported file, a run directory or a checkpoint -> a Predictor."""
+"""A name, an exported file, a run directory, a checkpoint or a hub id -> a Predictor, or the network itself."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from featherseg.runtime import weights
+from featherseg.runtime import hub_files, weights
 from featherseg.runtime.engines import BACKENDS, DEVICES, ENGINES, backend_of, open_engine, require_installed
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
+from featherseg.runtime.hub_files import Repository
 from featherseg.runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    from featherseg.models.base import SegNetwork
 
 CHECKPOINTS = ("best.safetensors", "last.safetensors")
 """What a run directory offers, the preferred one first."""
@@ -18,8 +23,9 @@ def load(name_or_path: str | os.PathLike[str], device: str = "auto", backend: st
     """A trained network, ready for pictures. An exported file is run without importing torch.
 
     Args:
-        name_or_path: a name as `affnet-camvid` (`featherseg models` lists them), an .onnx file, a run directory, or a
-            .safetensors checkpoint. A bare word is first looked up among the names: write ./word for a folder.
+        name_or_path: a name as `affnet-camvid` (`featherseg models` lists them), an .onnx file, a run directory, a
+            .safetensors checkpoint, or ORG/NAME of the Hugging Face hub, also at a revision: ORG/NAME@v1. A bare word
+            is first looked up among the names: write ./word for a folder. What lies on the disk goes before the hub.
         device: auto, cpu, cuda or mps.
         backend: onnxruntime, openvino or torch; auto takes the first installed one that there is a file for, and of a
             run directory the checkpoint where torch is installed.
@@ -41,18 +47,56 @@ def load(name_or_path: str | os.PathLike[str], device: str = "auto", backend: st
     return Predictor(network, network.artefact)
 
 
+def from_pretrained(name_or_path: str | os.PathLike[str]) -> SegNetwork:
+    """The torch network of a checkpoint with its weights: to train on, prune, or build into something else.
+
+    It is on the CPU and in evaluation mode, and expects pictures that are normalised already. Its attribute `artefact`,
+    an `Artefact`, says with what mean and std, and what its classes are.
+
+    Args:
+        name_or_path: as for `load`; it must have a .safetensors checkpoint.
+
+    Raises:
+        FeathersegError: as `load`.
+    """
+    require_installed("torch", os.fspath(name_or_path))
+    path = locate(name_or_path, "torch")
+    backend_of(str(path), "torch")
+    from featherseg.models.checkpoint import load_checkpoint
+
+    network, artefact = load_checkpoint(path)
+    network.artefact = artefact  # type: ignore[assignment]  # torch's stubs know modules and tensors only
+    return network.eval()
+
+
 def locate(name_or_path: str | os.PathLike[str], backend: str = "auto") -> Path:
-    """The file that a name, a path or a run directory stands for."""
+    """The file that a name, a path, a run directory or a hub id stands for; one of the hub is downloaded."""
     text = os.fspath(name_or_path)
     path = Path(text).expanduser()
-    bare = path.name == text and path.suffix not in weights.SUFFIXES
-    if bare and (text in weights.available() or not path.exists()):
+    if is_name(text):
         return weights.find(text, _suffixes(backend))
     if path.is_dir():
         return _in_folder(path, backend)
+    repository = repository_of(name_or_path)
+    if repository is not None:
+        return hub_files.find(repository, _suffixes(backend))
     if not path.exists():
         raise FeathersegError(f"{path}: there is no such file or folder")
     return path
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is looked up among the names: a bare word that is known, or that no file is called."""
+    path = Path(text).expanduser()
+    bare = path.name == text and path.suffix not in weights.SUFFIXES
+    return bare and (text in weights.available() or not path.exists())
+
+
+def repository_of(name_or_path: str | os.PathLike[str]) -> Repository | None:
+    """The repository of the hub that ORG/NAME or ORG/NAME@REVISION means; None for a name, and for what is a path."""
+    if not isinstance(name_or_path, str) or Path(name_or_path).exists():
+        return None
+    return Repository.of(name_or_path)
 
 
 def _in_folder(folder: Path, backend: str) -> Path:

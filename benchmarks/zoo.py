@@ -1,0 +1,200 @@
+"""The zoo's tables, in docs/zoo.md and README.md, from the cards of the networks and from measured latencies.
+
+    python benchmarks/zoo.py
+
+Latencies are those of benchmarks/results/zoo-latency.json, written by
+
+    featherseg benchmark NETWORK... --size 448x592 --classes 11 --json > benchmarks/results/zoo-latency.json
+
+Cards are those inside weights/*.safetensors, and weights/*.json of networks whose weights are not shipped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from featherseg.models import MODELS
+from featherseg.models.checkpoint import read_checkpoint
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+LATENCIES = HERE / "results" / "zoo-latency.json"
+BEGIN, END = "<!-- zoo: written by benchmarks/zoo.py -->", "<!-- /zoo -->"
+
+Card = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: its head, a cell's value, how it is written, and which is best; None where none is."""
+
+    head: str
+    value: Callable[[Card], Any]
+    text: Callable[[Any], str] = str
+    best: Callable[[Sequence[float]], float] | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that may be compared with each other."""
+
+    title: str
+    about: str
+    belongs: Callable[[Card], bool]
+
+
+def read_cards() -> list[Card]:
+    """Every card, the best mIoU first."""
+    cards = [read_checkpoint(path)[2].card for path in sorted((ROOT / "weights").glob("*.safetensors"))]
+    cards += [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "weights").glob("*.json"))]
+    return sorted(cards, key=lambda card: -scores(card)["miou"])
+
+
+def scores(card: Card) -> Card:
+    """The scores on the split that it was chosen by."""
+    return next(iter(card["scores"].values()))  # type: ignore[no-any-return]
+
+
+def latencies() -> dict[str, float]:
+    """Network -> measured milliseconds of one picture; empty before the first measurement."""
+    if not LATENCIES.is_file():
+        return {}
+    rows = json.loads(LATENCIES.read_text("utf-8"))["results"]
+    return {row["candidate"]: row["times"]["network"]["p50"] for row in rows}
+
+
+def columns() -> list[Column]:
+    """The columns of every table."""
+    timed = latencies()
+    return [
+        Column("network", lambda card: card["name"], lambda name: f"[{name}](../weights/{name}.md)"),
+        Column("from", lambda card: MODELS[card["model"]["name"]].paper or "peer", str),
+        Column("began with", lambda card: "ImageNet" if "imagenet" in card["start"] else card["start"]),
+        Column("parameters", lambda card: card["params"], lambda count: f"{count:,}", min),
+        Column("GMACs", lambda card: card["macs"] / 1e9, lambda count: f"{count:.2f}", min),
+        Column("file, MB", lambda card: card["bytes"], lambda size: "-" if size is None else f"{size / 1e6:.2f}", min),
+        Column("CPU, ms", lambda card: timed.get(card["model"]["name"]), milliseconds, min),
+        Column("val mIoU %", lambda card: scores(card)["miou"], lambda miou: f"{100 * miou:.2f}", max),
+        Column("spread", lambda card: card["spread"], spread_text),
+    ]
+
+
+def milliseconds(time: float | None) -> str:
+    """A latency; "-" for none."""
+    return "-" if time is None else f"{time:.0f}"
+
+
+def spread_text(spread: Card) -> str:
+    """± over seeds, or the interval over pictures."""
+    if spread["of"] == "seeds":
+        return f"± {100 * spread['std']:.2f}"
+    low, high = spread["interval"]
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def table_lines(cards: Sequence[Card], shown: Sequence[Column]) -> Iterator[str]:
+    """A Markdown table; the best of each column in bold."""
+    best = {}
+    for column in shown:
+        values = [value for card in cards if (value := column.value(card)) is not None]
+        if column.best is not None and len(values) > 1:
+            best[column.head] = column.best(values)
+    yield f"| {' | '.join(column.head for column in shown)} |"
+    yield "|---" * len(shown) + "|"
+    for card in cards:
+        cells = []
+        for column in shown:
+            value = column.value(card)
+            text = column.text(value)
+            cells.append(f"**{text}**" if column.head in best and value == best[column.head] else text)
+        yield f"| {' | '.join(cells)} |"
+
+
+TABLES = (
+    Table(
+        title="CamVid, one protocol for all",
+        about="Every network under the very same training, `MODEL_zoo_camvid`: 40 epochs of CamVid's 367 training "
+        "pictures, from ImageNet weights of the backbone where the column says so, crops of 240x320, one seed. "
+        "It was tuned for none of them, and those without pretrained weights are far from converged after 40 epochs.",
+        belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and not trained_further(card),
+    ),
+    Table(
+        title="CamVid, trained further",
+        about="The same pictures, as long as it helped; the card and the command tell the training.",
+        belongs=lambda card: card["data"]["format"] == "camvid",
+    ),
+    Table(
+        title="Seven classes of PASCAL VOC",
+        about="background, cat, cow, dog, horse, person and sheep, every other class ignored; this is no VOC mIoU. "
+        "`MODEL_zoo_voc7`, 3,151 training pictures, scored on 231 val pictures.",
+        belongs=lambda card: card["data"]["format"].startswith("voc"),
+    ),
+)
+
+
+def trained_further(card: Card) -> bool:
+    """Whether it departs from the protocol's length or start."""
+    return "epochs=" in (card["command"] or "") or "init=" in (card["command"] or "")
+
+
+def page_lines(cards: Sequence[Card]) -> Iterator[str]:
+    """docs/zoo.md."""
+    yield from ("# The zoo", "")
+    yield "Trained networks of the five papers beside what one would pick instead, measured in one way. Written by"
+    yield "`python benchmarks/zoo.py page` from the cards of the networks; a name leads to its card, which has every"
+    yield "class, the settings, the machine, and pictures."
+    yield ""
+    yield "- val mIoU: of the file as shipped, on pictures that also chose the epoch; on unseen streets expect less. Of"
+    yield "  networks whose weights are not shipped (file: -), of the network as trained."
+    yield "- spread: sample standard deviation over seeds where there are several, else the 95 % bootstrap interval"
+    yield "  over the val pictures, which says nothing about another seed."
+    yield "- GMACs: multiply-accumulates at the size that the network sees a picture at, up to its classifier."
+    if LATENCIES.is_file():
+        timed = json.loads(LATENCIES.read_text("utf-8"))
+        row, machine = timed["results"][0], timed["machine"]
+        height, width = row["size"]
+        yield f"- CPU, ms: median time of one {width}x{height} picture in {row['backend']}, {row['precision']}, the"
+        yield f"  network alone, {row['threads']} threads, all in one interleaved run on {machine['cpu']}, commit"
+        yield f"  {machine['commit']}."
+    left = list(cards)
+    shown = columns()
+    for table in TABLES:
+        rows = [card for card in left if table.belongs(card)]
+        left = [card for card in left if card not in rows]
+        if rows:
+            yield from ("", f"## {table.title}", "", table.about, "")
+            yield from table_lines(rows, shown)
+            yield from ("", "Each row again:", "")
+            yield from (f"    {card['command']}" for card in rows)
+    yield from ("", "Terms of the data bind what was learned from them: " + "; ".join(terms(cards)) + ".")
+
+
+def terms(cards: Sequence[Card]) -> list[str]:
+    """The terms of every data set among the cards."""
+    return sorted({f"{card['data']['format']}: {card['data']['terms']}" for card in cards})
+
+
+def readme_lines(cards: Sequence[Card]) -> Iterator[str]:
+    """The table in README.md: what is shipped."""
+    chosen = ("network", "from", "parameters", "GMACs", "file, MB", "CPU, ms", "val mIoU %")
+    shown = [column for column in columns() if column.head in chosen]
+    lines = table_lines([card for card in cards if card["bytes"]], shown)
+    yield from (line.replace("](../weights/", "](weights/") for line in lines)
+
+
+def write_page() -> None:
+    """Write docs/zoo.md, and README.md between its marks."""
+    cards = read_cards()
+    (ROOT / "docs" / "zoo.md").write_text("\n".join(page_lines(cards)) + "\n", "utf-8")
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text("utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    readme.write_text("\n".join([before + BEGIN, "", *readme_lines(cards), "", END + after]), "utf-8")
+
+
+if __name__ == "__main__":
+    write_page()

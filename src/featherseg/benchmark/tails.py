@@ -1,0 +1,106 @@
+"""From scores to labels: ours, and what is usually done instead.
+
+- exact: `label_scores`, which resizes nothing.
+- plain: resize all scores to the picture, then argmax: in torch where it is installed, else in numpy.
+- graph: the same two operations as a part of the exported graph, which then gives labels: the fastest plain tail.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featherseg.runtime.engines import BACKENDS
+from featherseg.runtime.labelling import label_scores
+
+Scores = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+
+TAILS = ("exact", "plain", "graph")
+
+
+def tail_labels(tail: str, scores: Scores, size: Size, *, align_corners: bool) -> Labels:
+    """float32 (C,h,w) -> uint8 (H,W) by the tail "exact" or "plain"."""
+    if tail == "exact":
+        return label_scores(scores, size, align_corners=align_corners)
+    plain = torch_labels if BACKENDS["torch"].installed() else numpy_labels
+    return plain(scores, size, align_corners=align_corners)
+
+
+def tail_text(tail: str) -> str:
+    """The tail in words."""
+    where = "torch" if BACKENDS["torch"].installed() else "numpy"
+    return {"exact": "label_scores", "plain": f"resize + argmax, {where}"}.get(tail, "resize + argmax, in the graph")
+
+
+def torch_labels(scores: Scores, size: Size, *, align_corners: bool) -> Labels:
+    """The usual two lines."""
+    import torch
+
+    with torch.inference_mode():
+        full = torch.nn.functional.interpolate(
+            torch.from_numpy(scores)[None], size=size, mode="bilinear", align_corners=align_corners
+        )
+        labels: Labels = full[0].argmax(dim=0).to(torch.uint8).numpy()
+        return labels
+
+
+def numpy_labels(scores: Scores, size: Size, *, align_corners: bool) -> Labels:
+    """Columns, then rows of all classes resized; argmax."""
+    (y0, y1, fy), (x0, x1, fx) = (
+        neighbours(places, pixels, align_corners=align_corners)
+        for places, pixels in zip(scores.shape[1:], size, strict=True)
+    )
+    wide = scores[:, :, x0] * (1 - fx) + scores[:, :, x1] * fx
+    full = wide[:, y0] * (1 - fy)[:, None] + wide[:, y1] * fy[:, None]
+    labels: Labels = full.argmax(axis=0).astype(np.uint8)
+    return labels
+
+
+def neighbours(
+    places: int, pixels: int, *, align_corners: bool
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Scores]:
+    """Of every pixel: the places below and above it, and how far it lies between them."""
+    if align_corners:
+        position = np.arange(pixels) * ((places - 1) / max(1, pixels - 1))
+    else:
+        position = np.clip((np.arange(pixels) + 0.5) * places / pixels - 0.5, 0, places - 1)
+    low = np.minimum(np.floor(position).astype(np.intp), places - 1)
+    return low, np.minimum(low + 1, places - 1), (position - low).astype(np.float32)
+
+
+def write_with_tail(source: Path, target: Path, size: Size, *, align_corners: bool) -> None:
+    """A copy of an exported file that takes pictures of one size and gives labels, uint8 (1,H,W).
+
+    Needs onnx. The size is fixed because that is how the graph runs fastest.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model: Any = onnx.load(source)
+    graph = model.graph
+    for dimension, side in zip(graph.input[0].type.tensor_type.shape.dim[1:3], size, strict=True):
+        dimension.ClearField("dim_param")
+        dimension.dim_value = side
+    scores = next(output for output in graph.output if output.name == "scores")
+    classes = scores.type.tensor_type.shape.dim[1].dim_value
+    mode = "align_corners" if align_corners else "half_pixel"
+    graph.initializer.append(numpy_helper.from_array(np.array([1, classes, *size], np.int64), "tail_sizes"))
+    graph.node.extend(
+        [
+            helper.make_node(
+                "Resize", ["scores", "", "", "tail_sizes"], ["tail_full"], "tail_resize",
+                mode="linear", coordinate_transformation_mode=mode,
+            ),
+            helper.make_node("ArgMax", ["tail_full"], ["tail_ids"], "tail_argmax", axis=1, keepdims=0),
+            helper.make_node("Cast", ["tail_ids"], ["mask"], "tail_cast", to=TensorProto.UINT8),
+        ]
+    )  # fmt: skip
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("mask", TensorProto.UINT8, [1, *size]))
+    del graph.value_info[:]  # shapes of any size; onnxruntime finds those of this one
+    onnx.save(model, target)

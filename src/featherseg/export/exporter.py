@@ -1,0 +1,183 @@
+"""Write, prove, and only then give the file its name."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from featherseg.data import SegData
+from featherseg.evaluation import evaluate
+from featherseg.export.agreement import Agreement, as_in_use, measure_agreement, require_evidence
+from featherseg.export.card import card_path, is_foreign, shippable, write_card
+from featherseg.export.graph import Shifted
+from featherseg.export.int8 import costly_layers
+from featherseg.export.onnx import OnnxTarget
+from featherseg.export.openvino import OpenVINOTarget
+from featherseg.export.program import TorchTarget
+from featherseg.metrics import Scores
+from featherseg.models.base import SegNetwork
+from featherseg.models.engine import TorchEngine
+from featherseg.runtime.artefact import Artefact
+from featherseg.runtime.errors import FeathersegError, refuse_unknown
+from featherseg.runtime.pixels import Picture
+from featherseg.runtime.predictor import Predictor
+
+Target = OnnxTarget | OpenVINOTarget | TorchTarget
+
+TARGETS: dict[str, Target] = {"onnx": OnnxTarget(), "openvino": OpenVINOTarget(), "torch": TorchTarget()}
+"""The whole menu of kinds of file."""
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+INT8_DROP = 0.5  # mIoU points that 8 bits may cost where nothing else was said
+
+
+def export(
+    network: SegNetwork,
+    artefact: Artefact,
+    path: Path,
+    *,
+    to: str = "onnx",
+    pictures: list[Picture],
+    data: SegData | None = None,
+    precision: str = "fp32",
+    calibration: Sequence[Picture] = (),
+    max_drop: float | None = None,
+    keep_despite: bool = False,
+    device: str = "cpu",
+    bias: Mapping[str, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Agreement:
+    """Write the file and prove it, in that order, in a folder of its own; it gets its name only when it agrees.
+
+    Args:
+        network: the trained network; its training-only heads are left out.
+        artefact: what the file will say of itself; paths of this machine on its card stay behind.
+        path: where it goes, with its card NAME.md; an older file there stays until the new one is proved.
+        to: one of `TARGETS`.
+        pictures: what the agreement is measured on.
+        data: labelled pictures to score network and file on; the file's scores then stand on its card.
+        precision: "fp32"; "fp16": weights stored in half the space and widened when the file is opened; "bf16": run in
+            bfloat16; "int8": weights and maps in 8 bits.
+        calibration: pictures, of the training split, that the ranges of 8 bits are measured on; `int8` needs some.
+        max_drop: mIoU points that the file may lose; for int8 with labelled pictures 0.5 unless given. Where 8 bits
+            lose more, the layers that cost most stay in float, until it holds.
+        keep_despite: keep a file that does not agree, marked as such on its card.
+        device: where the network is scored; it is compared on the CPU, as the file is.
+        bias: class name -> what is added to its scores, in the file alone; it stands on the card.
+        progress: called with (pictures done, pictures in all) while scoring.
+
+    Raises:
+        FeathersegError: before anything is traced for a path, pictures or a limit that cannot do; afterwards where the
+            file disagrees with the network beyond the tolerance.
+        ModuleNotFoundError: where a package of the target is not installed, before anything is traced.
+    """
+    refuse_unknown("target", to, TARGETS)
+    target = TARGETS[to]
+    refuse_unknown(f"precision for {to}", precision, target.precisions)
+    require_path(path, target)
+    require_evidence(pictures, data, max_drop)
+    if precision == "int8" and not calibration:
+        raise FeathersegError("int8", expected="pictures to measure the ranges on", got="none")
+    for package in (*target.packages, *(target.packages_for_int8 if precision == "int8" else ())):
+        importlib.import_module(package)
+    bias = dict(bias or {})
+    for name in bias:
+        refuse_unknown("bias of class", name, artefact.classes.names)
+    if max_drop is None and precision == "int8" and data is not None:
+        max_drop = INT8_DROP
+
+    network = network.deployed().float().cpu().eval()
+    if bias:
+        network = Shifted(network, [bias.get(name, 0.0) for name in artefact.classes.names]).eval()
+    before = scores_of_network(network, artefact, data, device, progress)
+    said: dict[str, Any] = {"target": to, "precision": precision, "bias": bias}
+
+    def attempt(model: Any, draft: Path) -> Agreement:
+        target.write(model, replace(artefact, card={"export": said}), draft)
+        engine = target.open(draft)
+        return measure_agreement(
+            network, artefact, engine, pictures, precision=precision, data=data, before=before, max_drop=max_drop,
+            progress=progress,
+        )  # fmt: skip
+
+    graph = target.trace(network, artefact)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        draft = Path(folder) / path.name
+        if precision == "int8":
+            framed = [as_in_use(picture, artefact) for picture in calibration]
+            model, agreement = within_budget(target, graph, framed, lambda model: attempt(model, draft))
+            said["calibrated_on"] = len(framed)
+        else:
+            model = target.convert(graph, precision)
+            agreement = attempt(model, draft)
+        if not agreement.holds and not keep_despite:
+            raise FeathersegError(
+                f"{path.name} does not agree with the network", expected=agreement.tolerance, got=agreement.summary(),
+                remedy="nothing was written; keep such a file with --force",
+            )  # fmt: skip
+        card = shippable(artefact.card)
+        card["export"] = {**said, **agreement.to_json()}
+        if data is not None and agreement.after is not None:
+            card["network_scores"] = card.get("scores", {})
+            card["scores"] = {f"{data.name} {data.split}": {"pictures": len(data), **agreement.after.to_json()}}
+        target.write(model, replace(artefact, card=card), draft)
+        for suffix in (*target.beside, target.suffix):  # the file that is opened comes last
+            draft.with_suffix(suffix).replace(path.with_suffix(suffix))
+        write_card(path, card)
+    return agreement
+
+
+def within_budget(
+    target: Target, graph: Any, calibration: Sequence[Picture], attempt: Callable[[Any], Agreement]
+) -> tuple[Any, Agreement]:
+    """The network in 8 bits, with as few layers left in float as the agreement asks for: 0, 1, 2, 4, 8 ...
+
+    Returns:
+        The model and its agreement, which fails where even half of the layers in float would not do.
+    """
+    model = target.quantise(graph, calibration, ())
+    agreement = attempt(model)
+    if agreement.holds:
+        return model, agreement
+    order = costly_layers(graph, calibration)
+    count = 1
+    while not agreement.holds and count <= len(order) // 2:
+        in_float = order[:count]
+        model = target.quantise(graph, calibration, in_float)
+        agreement = replace(attempt(model), layers_in_float=tuple(in_float))
+        count *= 2
+    return model, agreement
+
+
+def scores_of_network(
+    network: SegNetwork,
+    artefact: Artefact,
+    data: SegData | None,
+    device: str,
+    progress: Callable[[int, int], None] | None,
+) -> Scores | None:
+    """The network's own scores on the labelled pictures; afterwards it is on the CPU again."""
+    if data is None:
+        return None
+    scores = evaluate(Predictor(TorchEngine(network, artefact, device=device), artefact), data, progress=progress)
+    network.cpu()
+    return scores
+
+
+def require_path(path: Path, target: Target) -> None:
+    """Refuse a path that a file and its card cannot be written to, or that nothing would open."""
+    if path.is_dir():
+        example = path / f"net{target.suffix}"
+        raise FeathersegError(f"{path}: is a folder", expected="a file", remedy=f"for instance {example}")
+    if path.suffix != target.suffix:
+        raise FeathersegError(f"{path}", expected=f"a file ending in {target.suffix}", got=repr(path.suffix))
+    if not path.parent.is_dir():
+        raise FeathersegError(f"{path}: there is no folder {path.parent}", remedy="make it first")
+    if is_foreign(card_path(path)):
+        raise FeathersegError(
+            f"{card_path(path)}: would be replaced by the file's card, and is none", remedy="choose another name"
+        )

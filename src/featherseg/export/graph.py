@@ -1,0 +1,73 @@
+"""What every exported graph calculates: uint8 picture in, scores at the network's stride out, mean and std inside.
+
+image   uint8   (1,H,W,3) RGB, any H and W of 32 and more
+scores  float32 (1,C,h,w)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from featherseg.models.base import SegNetwork, SegOutput
+from featherseg.runtime.artefact import Artefact, Preprocessing
+
+TRACED = (256, 320)  # the size of the traced picture; agreement is measured at others
+SMALLEST_TRACED = 33  # torch.export wants the deepest map to be more than one cell; the file itself runs from 32 on
+LARGEST_TRACED = 1 << 14
+
+
+class NormalisingConv(nn.Conv2d):
+    """`Preprocessing` as a 1x1 convolution: one pass over the picture, and in 8-bit files one that stays in 8 bits."""
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__(3, 3, 1)
+        mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
+        with torch.no_grad():
+            self.weight.copy_(torch.diag(1 / (255 * std)).view(3, 3, 1, 1))
+            self.bias.copy_(-mean / std)  # type: ignore[union-attr]
+
+
+class PictureToScores(nn.Module):
+    """The graph of the file: uint8 (1,H,W,3) -> float32 (1,C,h,w)."""
+
+    def __init__(self, network: SegNetwork, artefact: Artefact) -> None:
+        super().__init__()
+        self.normalise = NormalisingConv(artefact.preprocessing)
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalise, run, and give the main scores alone."""
+        images = self.normalise(image.permute(0, 3, 1, 2).float())  # (1, 3, H, W)
+        return self.network(images).logits.float()  # type: ignore[no-any-return]
+
+
+class Shifted(SegNetwork):
+    """A network with a constant added to each class's scores: its operating point moved towards some classes."""
+
+    def __init__(self, network: SegNetwork, shift: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.num_classes, self.stride = network.num_classes, network.stride
+        self.align_corners = network.align_corners
+        self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """float32 (N,3,H,W) -> the network's output with the shift added to the logits."""
+        output = self.network(images)
+        return SegOutput(output.logits + self.shift, output.aux_logits, output.presence)
+
+
+def traced_picture() -> Tensor:
+    """What graphs are traced with."""
+    return torch.randint(0, 256, (1, *TRACED, 3), dtype=torch.uint8)
+
+
+def free_sides() -> dict[int, torch.export.Dim]:
+    """The axes of the picture that stay free: height and width."""
+    return {
+        axis: torch.export.Dim(name, min=SMALLEST_TRACED, max=LARGEST_TRACED)
+        for axis, name in ((1, "height"), (2, "width"))
+    }

@@ -1,0 +1,73 @@
+"""The machine that something is measured on: system, processor, cores, library versions, commit; without torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+def machine(packages: Iterable[str] = ()) -> dict[str, Any]:
+    """JSON values that say where something was measured; of the packages, the installed versions."""
+    return {
+        "os": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "gpu": gpu_name(),
+        "python": sys.version.split()[0],
+        "versions": {name: installed_version(name) for name in packages},
+        "commit": commit(),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpu_name() -> str | None:
+    """The GPU, where torch is in use and sees one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return str(torch.cuda.get_device_name())
+
+
+def installed_version(package: str) -> str | None:
+    """None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """The commit of the source tree this code runs from, "-dirty" where it was changed; None for an installed copy."""
+    here = Path(__file__).resolve()
+    if git(here, "ls-files", "--error-unmatch", here.name) is None:
+        return None
+    return git(here, "describe", "--always", "--dirty", "--abbrev=12")
+
+
+def git(here: Path, *words: str) -> str | None:
+    """What git says beside this file; None where it says no or is not there."""
+    try:
+        answer = subprocess.run(["git", *words], cwd=here.parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

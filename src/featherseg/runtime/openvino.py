@@ -1,0 +1,125 @@
+"""An OpenVINO file (.xml beside .bin) as an engine."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featherseg.runtime.artefact import METADATA_KEY, Artefact
+from featherseg.runtime.errors import FeathersegError, refuse_unknown
+
+SIZES_KEPT = 4  # graphs compiled for one size each
+
+TILE_LEAF = 0x1D  # of CPUID: how AMX's tiles look
+MOST_WITHOUT_AMX = "AVX512_CORE_FP16"
+
+
+class OpenVINOEngine:
+    """A file that featherseg exported, in OpenVINO on the CPU.
+
+    A graph compiled for one size is up to twice as fast as one for any size, and takes a few tenths of a second to
+    compile: the first picture of a size runs in the graph for any size, the second one gets its own.
+
+    Attributes:
+        artefact: what the file says of itself.
+    """
+
+    artefact: Artefact
+
+    def __init__(self, path: str | os.PathLike[str], *, device: str = "auto", threads: int | None = None) -> None:
+        """Load a file.
+
+        Args:
+            path: the .xml file; its weights lie beside it in the .bin file.
+            device: auto or cpu.
+            threads: threads to use; None leaves the choice to OpenVINO.
+
+        Raises:
+            FeathersegError: where the file is missing, damaged, or was not exported by featherseg.
+        """
+        self.path = os.fspath(path)
+        refuse_unknown("device", device, ("auto", "cpu"))
+        for part in (Path(self.path), Path(self.path).with_suffix(".bin")):
+            if not part.is_file():
+                raise FeathersegError(f"{part}: there is no such file", remedy="an OpenVINO network is NAME.xml + .bin")
+        prepare_process()
+        import openvino
+
+        self._core = openvino.Core()
+        try:
+            self._model = self._core.read_model(self.path)
+        except Exception as error:  # OpenVINO's errors have no common base but Exception
+            raise FeathersegError(
+                f"{self.path}: is not a file that OpenVINO can read ({_first_line(error)})"
+            ) from error
+        if not self._model.has_rt_info(METADATA_KEY):
+            raise FeathersegError(
+                f"{self.path}: the file says nothing of its classes and preprocessing",
+                remedy="export it with featherseg export --to openvino",
+            )
+        self.artefact = Artefact.from_text(self._model.get_rt_info(METADATA_KEY).astype(str), source=self.path)
+        self._settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": arithmetic_of(self.artefact),
+        }
+        if threads is not None:
+            self._settings["INFERENCE_NUM_THREADS"] = threads
+        self._any_size = self._request(self._model)
+        self._of_size = lru_cache(SIZES_KEPT)(self._compiled_for)
+        self._seen: set[tuple[int, int]] = set()
+
+    def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """uint8 (H,W,3) RGB -> float32 (C,h,w)."""
+        size = image.shape[0], image.shape[1]
+        request = self._of_size(size) if size in self._seen else self._any_size
+        self._seen.add(size)
+        try:
+            scores = request.infer([np.ascontiguousarray(image)[None]], share_inputs=True)[0]
+        except Exception as error:  # see above
+            raise FeathersegError(
+                f"{self.path}: cannot run a picture of {size[0]}x{size[1]} ({_first_line(error)})"
+            ) from error
+        return np.asarray(scores[0], np.float32)  # (1,C,h,w) -> (C,h,w)
+
+    def _compiled_for(self, size: tuple[int, int]) -> Any:
+        model = self._model.clone()
+        model.reshape([1, *size, 3])
+        return self._request(model)
+
+    def _request(self, model: Any) -> Any:
+        return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+
+
+def arithmetic_of(artefact: Artefact) -> str:
+    """What floating-point layers calculate in: OpenVINO would choose half precision; only files that say so get it."""
+    export = artefact.card.get("export", {})
+    return "bf16" if isinstance(export, dict) and export.get("precision") == "bf16" else "f32"
+
+
+def prepare_process() -> None:
+    """Call before openvino is imported: where a virtual machine hides AMX's tiles, OpenVINO must not use them."""
+    if tiles_are_hidden():
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", MOST_WITHOUT_AMX)
+
+
+def tiles_are_hidden(cpuinfo: str = "/proc/cpuinfo") -> bool:
+    """Whether the CPU announces AMX but not how its tiles look, as in some virtual machines.
+
+    OpenVINO uses it all the same, and the process dies of an illegal instruction.
+    """
+    try:
+        lines = Path(cpuinfo).read_text().splitlines()
+    except OSError:  # no Linux
+        return False
+    facts = dict(line.partition(":")[::2] for line in lines if ":" in line)
+    known = {name.strip(): value.split() for name, value in facts.items()}
+    return "amx_tile" in known.get("flags", []) and int(known.get("cpuid level", ["0"])[0]) < TILE_LEAF
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

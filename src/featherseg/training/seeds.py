@@ -1,0 +1,133 @@
+"""Runs of one recipe with several seeds: what each came to, which is best, and how far they lie apart."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from featherseg.metrics import json_number
+from featherseg.models.checkpoint import read_checkpoint
+from featherseg.runtime.artefact import Artefact
+from featherseg.runtime.errors import FeathersegError
+from featherseg.training.directory import MAY_DIFFER, read_progress, read_run
+from featherseg.training.run import Run
+
+OF_ONE_RECIPE = ("seed", "init", *MAY_DIFFER)
+"""What may differ between the runs of one recipe; init since a second stage begins with the first stage's own seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run directory holds.
+
+    Attributes:
+        folder: the directory.
+        run: the run.
+        machine: what it was trained on, with versions and commit.
+        weights: those that were best on val, float32.
+        artefact: what they say of themselves, card and all.
+        epochs_done: epochs that were trained, of `run.epochs`.
+        seconds: time spent training; 0 where it was not written down.
+    """
+
+    folder: Path
+    run: Run
+    machine: dict[str, Any]
+    weights: dict[str, Tensor]
+    artefact: Artefact
+    epochs_done: int
+    seconds: float
+
+    @property
+    def miou(self) -> float:
+        """The score on val that the weights were chosen by, as training measured it."""
+        return float(self.artefact.card["scores"]["val"]["miou"])
+
+
+def read_outcome(folder: Path) -> Outcome:
+    """What came of a run; a folder that is no run directory, or holds no weights yet, is refused."""
+    if not (folder / "run.json").is_file():
+        raise FeathersegError(
+            f"{folder}", expected="a run directory (run.json, best.safetensors)",
+            got="none" if folder.is_dir() else "no such folder", remedy="give the out= of a training",
+        )  # fmt: skip
+    run = read_run(folder)
+    best = folder / "best.safetensors"
+    if not best.is_file():
+        raise FeathersegError(f"{folder}: no best.safetensors yet", remedy="it is written after the first validation")
+    weights, _, artefact = read_checkpoint(best)
+    progress: dict[str, Any] = (
+        read_progress(folder) if (folder / "metrics.csv").is_file() else {"epochs": 0, "last": {}}
+    )
+    found = json.loads((folder / "run.json").read_text()).get("machine") or {}
+    return Outcome(
+        folder=folder,
+        run=run,
+        machine=found,
+        weights=weights,
+        artefact=artefact,
+        epochs_done=progress["epochs"],
+        seconds=progress["last"].get("seconds") or 0.0,  # the column counts up over the epochs
+    )
+
+
+def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
+    """What came of runs of one recipe, the best on val first; runs that differ in more than the seed are refused."""
+    outcomes = [read_outcome(folder) for folder in folders]
+    first, *others = outcomes
+    for other in others:
+        differing = other_keys(first.run, other.run)
+        if differing:
+            raise FeathersegError(
+                f"{other.folder} is another recipe than {first.folder}",
+                expected="runs that differ in the seed alone",
+                got=f"other {', '.join(differing)}",
+                remedy="publish them one by one, each with its own --name",
+            )
+    for index, outcome in enumerate(outcomes):
+        twin = next((twin for twin in outcomes[:index] if same_draw(twin.run, outcome.run)), None)
+        if twin is not None:
+            raise FeathersegError(
+                f"{outcome.folder}", expected="another seed than that of the others",
+                got=f"seed {outcome.run.seed}, as {twin.folder}", remedy="give each seed once",
+            )  # fmt: skip
+    return sorted(outcomes, key=lambda outcome: outcome.miou, reverse=True)
+
+
+def same_draw(first: Run, second: Run) -> bool:
+    """Whether two runs of one recipe began alike."""
+    return (first.seed, first.init) == (second.seed, second.init)
+
+
+def other_keys(first: Run, second: Run) -> list[str]:
+    """The keys in which two runs are not the same recipe, as data.root or loss.c."""
+    ours, theirs = (flat(run.to_json()) for run in (first, second))
+    keys = [key for key in {**ours, **theirs} if key.partition(".")[0] not in OF_ONE_RECIPE]
+    return [key for key in keys if key not in ours or key not in theirs or ours[key] != theirs[key]]
+
+
+def flat(value: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested objects as one, with dots in the keys."""
+    parts: dict[str, Any] = {}
+    for key, item in value.items():
+        parts |= flat(item, f"{above}{key}.") if isinstance(item, dict) else {f"{above}{key}": item}
+    return parts
+
+
+def seeds_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Each seed's score on val in the order of the seeds, their mean, and their sample standard deviation."""
+    scores = [outcome.miou for outcome in outcomes]
+    return {
+        "runs": [
+            {"seed": outcome.run.seed, "miou": outcome.miou, "epochs_done": outcome.epochs_done}
+            for outcome in sorted(outcomes, key=lambda outcome: outcome.run.seed)
+        ],
+        "mean": json_number(statistics.fmean(scores)),
+        "std": json_number(statistics.stdev(scores)) if len(scores) > 1 else None,
+    }

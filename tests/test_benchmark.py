@@ -1,0 +1,363 @@
+"""`featherseg benchmark`: who is timed when, what is counted, that all tails give the same labels. No time decides."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from test_cli import BASE_INSTALL
+from tiny_onnx import CLASSES, STRIDE, striped, write_network
+
+from featherseg.app.cli import main
+from featherseg.benchmark import chart, limits, measuring, workshop
+from featherseg.benchmark.cases import Case, cases_of
+from featherseg.benchmark.contest import Contestant
+from featherseg.benchmark.counting import Counts, count_graph, macs_of
+from featherseg.benchmark.graphs import AnyGraph
+from featherseg.benchmark.plan import Candidate, Plan
+from featherseg.benchmark.street import boundary_cells, street_scores
+from featherseg.benchmark.tails import numpy_labels, torch_labels, write_with_tail
+from featherseg.benchmark.timing import SHORT_MS, Lap, Race, run_race, summary
+from featherseg.benchmark.workshop import Workshop
+from featherseg.models import create_model
+from featherseg.models.costs import count_macs
+from featherseg.runtime.artefact import Artefact, InputRule
+from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.labelling import label_scores
+from featherseg.runtime.weights import BUNDLED
+
+SIZE = (64, 96)
+QUICK = Race(rounds=2, pause=0.0)
+
+
+@pytest.fixture(autouse=True)
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "GEMM_SIDE", 64)
+    monkeypatch.setattr(limits, "COPY_BYTES", 1 << 16)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a network of ours, a foreign one, and a picture."""
+    monkeypatch.chdir(tmp_path)
+    write_network(tmp_path / "net.onnx")
+    write_network(tmp_path / "foreign.onnx", foreign=True, output="out")
+    Image.fromarray(striped(50, 80)).save(tmp_path / "street.png")
+    return tmp_path
+
+
+def case_of(text: str, folder: Path, **settings: Any) -> Case:
+    (case,), left_out = cases_of(Plan(candidates=(text,), sizes=(SIZE,), threads=(1,), **settings), Workshop(folder))
+    assert left_out == []
+    return case
+
+
+# --- turns ---
+
+
+class Runner:
+    """A contestant that notes when it is called."""
+
+    def __init__(self, name: str, total: float, calls: list[str]) -> None:
+        self.name, self.total, self.calls = name, total, calls
+
+    def __call__(self) -> Lap:
+        self.calls.append(self.name)
+        return {"network": 1.0, "total": self.total}
+
+
+def calls_of(seed: int, rounds: int = 8) -> list[str]:
+    calls: list[str] = []
+    names = ("slow", "slower", "short")
+    runners = [Runner(name, 1.0 if name == "short" else SHORT_MS, calls) for name in names]
+    laps = run_race(runners, Race(rounds=rounds, seed=seed, pause=0.0), between=lambda: calls.append("|"))
+    assert [len(own) for own in laps] == [rounds] * 3
+    return calls
+
+
+def test_every_round_has_one_turn_of_each_in_a_new_order() -> None:
+    warm_ups, *rounds = "".join(f"{call} " for call in calls_of(0)).split("| ")
+    assert sorted(set(warm_ups.split())) == ["short", "slow", "slower"]
+    for turns in rounds:
+        assert sorted(turns.split()) == ["short", "short", "slow", "slower"]  # short ones are called once before
+        assert "short short" in turns
+    assert len(set(rounds)) > 1
+    assert calls_of(0) == calls_of(0) != calls_of(1)
+
+
+def test_a_race_over_seconds_has_its_fewest_rounds() -> None:
+    (laps,) = run_race([Runner("a", SHORT_MS, [])], Race(seconds=1e-9, pause=0.0))
+    assert len(laps) == 3
+    assert summary([{"total": float(value)} for value in range(11)]) == {"total": {"p50": 5.0, "p90": 9.0, "min": 0.0}}
+
+
+# --- counts ---
+
+
+def test_macs_and_bytes_of_a_graph_by_hand(here: Path) -> None:
+    """Cast, transpose, mean over 8x8 blocks, 1x1 convolution 3 -> 3: every one reads and writes."""
+    pixels, cells = 3 * SIZE[0] * SIZE[1], 3 * (SIZE[0] // 8) * (SIZE[1] // 8)
+    pool, conv = 4 * (pixels + cells), 4 * (cells + 9 + cells)
+    cast, transpose = pixels + 4 * pixels, 4 * (pixels + pixels)
+    assert count_graph("net.onnx", SIZE) == Counts(macs=3 * cells, bytes_moved=cast + transpose + pool + conv)
+    assert count_graph("foreign.onnx", SIZE) == Counts(
+        macs=3 * cells, bytes_moved=pool + conv
+    )  # Identity moves nothing
+
+
+def test_counts_in_8_bits_by_hand(tmp_path: Path) -> None:
+    """Transpose, 3x3 convolution 3 -> 4 in 8 bits, back to float; scales and zero points are weights, too."""
+    make, kinds, pixels = onnx.helper.make_node, onnx.TensorProto, SIZE[0] * SIZE[1]
+    weights = {
+        "scale": np.float32(0.1), "zero": np.uint8(0), "w": np.ones((4, 3, 3, 3), np.int8), "w_zero": np.int8(0),
+    }  # fmt: skip
+    quantised = ["nchw", "scale", "zero", "w", "scale", "w_zero", "scale", "zero"]
+    nodes = [
+        make("Transpose", ["image"], ["nchw"], perm=[0, 3, 1, 2]),
+        make("QLinearConv", quantised, ["q"], pads=[1] * 4),
+        make("DequantizeLinear", ["q", "scale", "zero"], ["scores"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "int8",
+        [onnx.helper.make_tensor_value_info("image", kinds.UINT8, [1, "H", "W", 3])],
+        [onnx.helper.make_tensor_value_info("scores", kinds.FLOAT, [1, 4, "h", "w"])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
+    onnx.save(model, tmp_path / "int8.onnx")
+    transpose, conv, back = 6 * pixels, 7 * pixels + 4 * 27 + 3 * 4 + 3, 4 * pixels + 5 + 16 * pixels
+    assert count_graph(tmp_path / "int8.onnx", SIZE) == Counts(macs=108 * pixels, bytes_moved=transpose + conv + back)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "result", "macs"),
+    [
+        ("Conv", [[1, 8, 5, 5], [16, 4, 3, 3], [16]], [1, 16, 5, 5], 16 * 25 * 4 * 9),
+        ("QLinearConv", [[1, 8, 5, 5], [], [], [16, 8, 1, 1], [16]], [1, 16, 5, 5], 16 * 25 * 8),
+        ("ConvTranspose", [[1, 8, 5, 5], [8, 6, 2, 2]], [1, 6, 10, 10], 8 * 25 * 6 * 4),
+        ("MatMul", [[2, 3, 5, 7], [7, 11]], [2, 3, 5, 11], 6 * 5 * 11 * 7),
+        ("Gemm", [[7, 5], [7, 11]], [5, 11], 5 * 11 * 7),  # the first one taken transposed
+        ("MatMul", [[7], [7, 11]], [11], 7 * 11),
+        ("Add", [[1, 8], [1, 8]], [1, 8], 0),
+    ],
+)
+def test_macs_of_an_operation(kind: str, inputs: list[list[int]], result: list[int], macs: int) -> None:
+    described = {"input_type_shape": [{"float": shape} for shape in inputs], "output_type_shape": [{"float": result}]}
+    assert macs_of({"op_name": kind, **described}) == macs
+
+
+def test_the_graph_and_the_network_have_the_same_macs() -> None:
+    assert count_graph(BUNDLED / "affnet-camvid.onnx", SIZE).macs == count_macs(
+        create_model("affnet", num_classes=11), SIZE
+    )
+
+
+# --- tails ---
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(("shape", "size"), [((5, 8, 12), (64, 96)), ((3, 7, 9), (50, 31)), ((2, 1, 4), (9, 5))])
+def test_the_usual_tail_gives_the_labels_of_label_scores(
+    shape: tuple[int, int, int], size: tuple[int, int], align_corners: bool
+) -> None:
+    scores = np.random.default_rng(3).standard_normal(shape).astype(np.float32)
+    expected = label_scores(scores, size, align_corners=align_corners)
+    for tail in (numpy_labels, torch_labels):
+        labels = tail(scores, size, align_corners=align_corners)
+        assert labels.dtype == np.uint8
+        assert (labels != expected).mean() <= 1 / expected.size  # a tie within rounding
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_the_tail_in_the_graph_gives_the_same_labels(here: Path, align_corners: bool) -> None:
+    write_network(here / "own.onnx", align_corners=align_corners)
+    picture = np.random.default_rng(5).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    write_with_tail(here / "own.onnx", here / "labels.onnx", SIZE, align_corners=align_corners)
+    graph, scores = AnyGraph("labels.onnx"), AnyGraph("own.onnx")
+    assert (graph.gives, scores.gives) == ("labels", "scores")
+    labels = graph(graph.input.value(picture))
+    expected = label_scores(scores(scores.input.value(picture)), SIZE, align_corners=align_corners)
+    assert (labels != expected).mean() < 1e-3
+
+
+def test_all_tails_of_one_network(here: Path) -> None:
+    masks = []
+    for tail in ("exact", "plain", "graph"):
+        contestant = Contestant(case_of(f"net.onnx,tail={tail}", here), here / "street.png")
+        lap = contestant()
+        assert lap.keys() == {"decode", "prepare", "network", "labels", "total", "processor"}
+        assert lap["total"] == pytest.approx(sum(lap[stage] for stage in ("decode", "prepare", "network", "labels")))
+        assert contestant.mask.shape == (50, 80)  # of the picture
+        masks.append(contestant.mask)
+    assert (masks[0] == masks[1]).all()
+    assert (masks[0] == masks[2]).mean() > 0.95  # labels of the network's size, brought to the picture's
+
+
+def test_the_street_has_boundaries_as_a_street_has() -> None:
+    assert 0.02 < boundary_cells(street_scores((19, 64, 128))) < 0.2
+    assert boundary_cells(np.zeros((3, 8, 8), np.float32)) == 0
+
+
+# --- cases ---
+
+
+def test_what_one_types() -> None:
+    candidate = Candidate.parse("affnet,fusion=ewa,tail=plain,presence=true,depth=3")
+    assert (candidate.what, candidate.tail) == ("affnet", "plain")
+    assert candidate.fields == {"fusion": "ewa", "presence": True, "depth": 3}
+
+
+def test_the_grid_leaves_out_what_cannot_be_and_says_so(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(
+        candidates=("net.onnx", "affnet"), sizes=(SIZE, (32, 32)), backends=("onnxruntime", "torch"), threads=(1, 2),
+        batches=(1, 4), modes=("eager", "cudagraph"),
+    )  # fmt: skip
+    made = Workshop(here)
+    monkeypatch.setattr(made, "onnx", lambda network: here / "net.onnx")
+    cases, left_out = cases_of(plan, made)
+    rows = [(case.name, case.backend, case.mode, case.batch) for case in cases]
+    assert len(rows) == 2 * 2 * 4  # sizes, threads; each of these:
+    assert set(rows) == {
+        ("net.onnx", "onnxruntime", "", 1), ("affnet", "onnxruntime", "", 1),
+        ("affnet", "torch", "eager", 1), ("affnet", "torch", "eager", 4),
+    }  # fmt: skip
+    said = "\n".join(left_out)
+    for words in ("net.onnx: backend torch runs .safetensors", "affnet on onnxruntime: batch", "mode cudagraph"):
+        assert words in said
+    for case in cases:
+        assert Case.from_json(json.loads(json.dumps(case.to_json()))) == case
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["afnet"], "did you mean 'affnet'?"),
+        (["gone.onnx"], "gone.onnx: there is no such file"),
+        (["net.onnx,tail=quick"], "expected one of exact, plain, graph"),
+        (["net.onnx,plain"], "expected key=value"),
+        (["net.onnx,fusion=ewa"], "expected tail=... alone"),
+        (["affnet,fusion=ewaa"], "did you mean 'ewa'?"),
+        (["net.onnx", "--backend", "torch"], "backend torch runs .safetensors files"),
+        (["net.onnx", "--precision", "bf16"], "an exported file has its own precision"),
+        (["net.onnx", "--mode", "compiled"], "modes compiled are torch's"),
+        (["net.onnx", "--batch", "2"], "batch; expected 1"),
+        (["foreign.onnx,tail=graph"], "the file says nothing of its classes"),
+        (["fixed.onnx"], "fixed.onnx: cannot run"),
+        (["net.onnx", "--picture", "gone.png"], "gone.png"),
+        (["street.png"], "street.png: no network"),
+        (["net.onnx", "--out", "street.png/report"], "expected a folder"),
+    ],
+)
+def test_mistakes_are_one_line(words: list[str], said: str, here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_network(here / "fixed.onnx", foreign=True, size=(32, 32))
+    assert main(["benchmark", *words, "--size", "64x96", "--rounds", "1"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert said in err
+
+
+@pytest.mark.parametrize("option", [["--size", "own"], ["--size", "16x64"], ["--threads", "0"], ["--seconds", "0"]])
+def test_a_wrong_value_is_one_line(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["benchmark", "affnet-camvid", "--size", "64x96", *option])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# --- reports ---
+
+
+def test_a_report_without_torch(here: Path) -> None:
+    """The base install: a trained network of the package, a file of ours and a foreign one, with both tails."""
+    quick = "from featherseg.benchmark import limits; limits.GEMM_SIDE, limits.COPY_BYTES = 64, 1 << 16\n    sys.exit("
+    words = ["affnet-camvid", "net.onnx,tail=plain", "foreign.onnx", "--size", "64x96", "--threads", "1", "2"]
+    command = [sys.executable, "-c", BASE_INSTALL.replace("sys.exit(", quick), "benchmark", *words]
+    done = subprocess.run([*command, "--rounds", "2", "--json"], cwd=here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert report.keys() == {"date", "machine", "settings", "limits", "results", "left_out"}
+    assert [one["threads"] for one in report["limits"]] == [1, 2]
+    assert all(one["gemm_gflops"] > 0 and one["copy_gbytes"] > 0 for one in report["limits"])
+    rows = report["results"]
+    assert [row["name"] for row in rows] == [name for name in words[:3] for _ in range(2)]
+    assert all(row["rounds"] == 2 and row["macs"] > 0 and row["bytes_moved"] > 0 for row in rows)
+    assert all(row["of_gemm"] > 0 and row["of_copy"] > 0 for row in rows)
+    affnet, tiny, foreign = rows[::2]
+    assert 0.5 < affnet["miou"] < 1
+    assert affnet["scored_elsewhere"]
+    assert tiny["tail_by"] == "resize + argmax, numpy"
+    assert (tiny["miou"], foreign["weights"], foreign["precision"]) == (None, "unknown", "unknown")
+    stages = {"prepare", "network", "labels", "total", "processor"}
+    assert all(row["ms"].keys() == stages for row in rows)
+    assert all(row["ms"]["total"].keys() == {"p50", "p90", "min"} for row in rows)
+    assert report["machine"]["versions"]["torch"]  # installed, only hidden; what matters is that nothing imported it
+
+
+def test_the_files_of_a_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = {"scores": {"val": {"miou": 0.7}}}
+    scored = Artefact(classes=CLASSES, input_rule=InputRule(size=SIZE), stride=STRIDE, card=card)
+    write_network(here / "scored.onnx", metadata=scored.to_text())
+    words = ["scored.onnx", "scored.onnx,tail=graph", "net.onnx", "--size", "64x96", "--picture", "street.png"]
+    assert main(["benchmark", *words, "--rounds", "1", "--threads", "1", "--out", "report"]) == 0
+    out = capsys.readouterr().out
+    assert sorted(path.name for path in Path("report").iterdir()) == [
+        f"benchmark.{end}" for end in ("json", "md", "png")
+    ]
+    assert "not in the picture: net.onnx: no score on its card" in out
+    report = json.loads(Path("report/benchmark.json").read_text())
+    assert [row["miou"] for row in report["results"]] == [0.7, 0.7, None]
+    assert report["results"][1]["bytes_moved"] > report["results"][0]["bytes_moved"]  # with the tail's
+    page = Path("report/benchmark.md").read_text()
+    assert page.count("\n| scored.onnx") == 2
+    for words_of_it in ("count, not a measurement", "GEMM", "resize + argmax, in the graph", "decode"):
+        assert words_of_it in page
+    with Image.open("report/benchmark.png") as picture:
+        assert picture.width > 500
+
+
+def test_a_network_by_name_in_torch(here: Path) -> None:
+    plan = Plan(
+        candidates=("spssnet",), sizes=((32, 64),), backends=("torch",), batches=(2,), precisions=("fp32", "bf16"),
+        num_classes=4, threads=(1,), race=QUICK,
+    )  # fmt: skip
+    report = measuring.measure(plan)
+    rows = report["results"]
+    assert [row["precision"] for row in rows] == ["fp32", "bf16"]
+    macs = count_macs(create_model("spssnet", num_classes=4), (32, 64))
+    assert all((row["weights"], row["macs"], row["bytes_moved"]) == ("random", macs, None) for row in rows)
+    assert all(row["file"] is None and row["boundary_cells"] == rows[0]["boundary_cells"] for row in rows)
+    exact, plain = (Contestant(case_of(f"spssnet{tail}", here, backends=("torch",))) for tail in ("", ",tail=plain"))
+    assert exact().keys() == plain().keys() == rows[0]["ms"].keys()
+    assert (exact.mask == plain.mask).all()
+
+
+def test_peak_memory_is_measured_in_another_process(here: Path) -> None:
+    report = measuring.measure(Plan(candidates=("net.onnx",), sizes=((512, 512),), memory=True, race=QUICK))
+    (row,) = report["results"]
+    assert row["peak_memory"].keys() == {"host", "device"}
+    assert row["peak_memory"]["host"] is None or 512 * 512 * 3 * 4 < row["peak_memory"]["host"] < 1 << 30
+
+
+def test_who_has_a_place_in_the_picture() -> None:
+    row = {"name": "a", "miou": 0.5, "scored_elsewhere": False}
+    other = {"name": "b", "miou": 0.5, "scored_elsewhere": True, "scored_at": [64, 96]}
+    points, left_out = chart.placed([row, other, {"name": "c", "miou": None}, {"name": "d", "miou": None}])
+    assert points == [row]
+    assert left_out == ["b: its score was measured at 64x96", "c, d: no score on its card"]
+    assert measuring.alike([448, 592], (448, 600))
+    assert not measuring.alike([448, 592], (720, 960))
+
+
+def test_networks_by_name_need_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workshop, "menu", list)
+    with pytest.raises(FeathersegError, match="need torch: pip install"):
+        workshop.is_network("affnet")
+    assert not workshop.is_network("affnet-camvid")
