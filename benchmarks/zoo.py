@@ -51,7 +51,8 @@ def read_cards() -> list[Card]:
     """Every card, the best mIoU first."""
     cards = [read_checkpoint(path)[2].card for path in sorted((ROOT / "weights").glob("*.safetensors"))]
     cards += [json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "weights").glob("*.json"))]
-    return sorted(cards, key=lambda card: -scores(card)["miou"])
+    published = [card for card in cards if "spread" in card]  # by featherseg publish
+    return sorted(published, key=lambda card: -scores(card)["miou"])
 
 
 def scores(card: Card) -> Card:
@@ -145,7 +146,7 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
     """docs/zoo.md."""
     yield from ("# The zoo", "")
     yield "Trained networks of the five papers beside what one would pick instead, measured in one way. Written by"
-    yield "`python benchmarks/zoo.py page` from the cards of the networks; a name leads to its card, which has every"
+    yield "`python benchmarks/zoo.py` from the cards of the networks; a name leads to its card, which has every"
     yield "class, the settings, the machine, and pictures."
     yield ""
     yield "- val mIoU: of the file as shipped, on pictures that also chose the epoch; on unseen streets expect less. Of"

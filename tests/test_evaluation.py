@@ -6,6 +6,8 @@ import gc
 import json
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +25,10 @@ from featherseg.data import SegData, open_data
 from featherseg.evaluation import Bootstrap, detail, evaluate
 from featherseg.evaluation.evaluate import Judged, predictor_of
 from featherseg.evaluation.report import Worst, write_report
+from featherseg.metrics import confusion_matrix
 from featherseg.models import engine as engines
 from featherseg.runtime import Artefact, OnnxEngine, Predictor
+from featherseg.runtime.errors import FeathersegError
 
 PICTURES = 7
 
@@ -64,6 +68,41 @@ def test_every_picture_is_predicted_once_and_shown(data: SegData) -> None:
     np.testing.assert_array_equal(sum(one.confusion for one in judged), scores.confusion)
     assert [one.sample.name for one in judged] == [data.read(index).name for index in range(PICTURES)]
     assert all(one.mask.shape == one.sample.mask.shape for one in judged)
+
+
+def test_threads_read_and_judge_around_the_network_and_change_nothing(data: SegData) -> None:
+    """The engine stays in the calling thread and sees the pictures in order; so do the observers."""
+    here = threading.get_ident()
+    elsewhere: list[bool] = []
+
+    class Slow(Colours):
+        def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            elsewhere.append(threading.get_ident() != here)
+            time.sleep(0.01 * (len(self.seen) % 3))
+            return super().__call__(image) + len(self.seen)
+
+    engine, judged = Slow(), list[Judged]()
+    predictor = Predictor(engine, Artefact(classes=CLASSES, stride=1))
+    scores = evaluate(predictor, data, observe=lambda one: judged.append(one) or elsewhere.append(False))
+    assert elsewhere == [False] * 2 * PICTURES
+    expected = np.zeros((3, 3), np.int64)
+    for index, one in enumerate(judged):
+        sample = data.read(index)
+        mask = Predictor(Colours(), predictor.artefact)(sample.image).mask
+        np.testing.assert_array_equal(one.mask, mask)
+        expected += confusion_matrix(mask, sample.mask, 3)
+    np.testing.assert_array_equal(scores.confusion, expected)
+
+
+def test_a_broken_picture_ends_it_when_its_turn_comes(data: SegData) -> None:
+    broken = data.pairs[4].image
+    broken.write_bytes(broken.read_bytes()[:300])
+    judged, before = list[Judged](), threading.active_count()
+    with pytest.raises(FeathersegError, match=broken.name):
+        evaluate(Predictor(Colours(), Artefact(classes=CLASSES, stride=1)), data, observe=judged.append)
+    assert [one.sample.name for one in judged] == [data.name_of(index) for index in range(len(judged))]
+    assert len(judged) <= 4
+    assert threading.active_count() == before
 
 
 def test_the_worst_pictures_are_kept(data: SegData) -> None:

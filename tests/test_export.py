@@ -285,6 +285,7 @@ def test_openvino_files_say_the_same_at_every_size(tmp_path: Path, quick_trace: 
         assert predictor(PICTURES[0]).mask.shape == (120, 160)
 
 
+@pytest.mark.slow
 def test_eight_bits_in_both_runtimes(tmp_path: Path, quick_trace: None) -> None:
     network, artefact = network_and_artefact("affnet", presence=True)
     sizes = {}

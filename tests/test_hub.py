@@ -195,7 +195,8 @@ def test_from_pretrained_takes_names_and_paths(
     shutil.copy(checkpoint, tmp_path / "own" / "tiny.safetensors")
     for name in ("tiny", checkpoint, str(checkpoint.parent)):
         engine = TorchEngine(network := featherseg.from_pretrained(name), network.artefact, device="cpu")
-        np.testing.assert_array_equal(engine(PICTURE), featherseg.load(checkpoint, "cpu")(PICTURE, "own").scores)
+        loaded = featherseg.load(checkpoint, "cpu")(PICTURE, "own").scores  # whose batch norms are folded
+        np.testing.assert_allclose(engine(PICTURE), loaded, rtol=1e-4, atol=1e-6)
     onnx = write_network(tmp_path / "net.onnx")
     with pytest.raises(FeathersegError, match=r"backend torch runs \.safetensors"):
         featherseg.from_pretrained(onnx)

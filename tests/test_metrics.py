@@ -27,6 +27,24 @@ def test_confusion_equals_scikit_learn(count: int) -> None:
     assert (ours == reference(target[valid], mask[valid], labels=range(count))).all()
 
 
+@pytest.mark.parametrize("block", [1, 2, 3, 5, 30])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (60, 90)])
+def test_runs_are_counted_as_their_pixels_are(size: tuple[int, int], block: int) -> None:
+    """Label maps of blocks, of which the small ones are counted pixel by pixel, the large ones by runs."""
+    rng = np.random.default_rng(block)
+    small = rng.integers(0, 6, (2, size[0] // block + 1, size[1] // block + 1)).astype(np.uint8)
+    mask, target = small.repeat(block, axis=1).repeat(block, axis=2)[:, : size[0], : size[1]]
+    target = np.where(target == 5, 255, target).astype(np.uint8)
+    expected = np.zeros((6, 6), np.int64)
+    valid = target != 255
+    np.add.at(expected, (target[valid], mask[valid]), 1)
+    found = confusion_matrix(mask, target, 6)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, expected)
+    empty = np.zeros((0, 4), np.uint8)
+    assert not confusion_matrix(empty, empty, 6).any()
+
+
 def test_scores_equal_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     target = rng.integers(0, 5, 5000).astype(np.uint8)

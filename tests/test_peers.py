@@ -79,22 +79,35 @@ def test_lraspp_gives_what_torchvision_gives() -> None:
 # ENet
 
 
-@pytest.mark.parametrize("ties", ["few", "many"])
+def apart(*shape: int, seed: int = 0) -> Tensor:
+    """Numbers of which no two are close: 0.01 lies between neighbours."""
+    count = torch.Size(shape).numel()
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    return ((order - count / 2) / 100).reshape(shape)
+
+
 @pytest.mark.parametrize("size", [(2, 2), (4, 10), (16, 6)])
-def test_unpooling_is_torchs_own(size: tuple[int, int], ties: str) -> None:
-    x, y = noise(2, 3, *size), noise(2, 3, size[0] // 2, size[1] // 2, seed=1)
-    if ties == "many":
-        x = x.round().clamp(-1, 0)
+def test_unpooling_is_torchs_own(size: tuple[int, int]) -> None:
+    x, y = apart(2, 3, *size), noise(2, 3, size[0] // 2, size[1] // 2, seed=1)
     ours, theirs = (tensor.clone().requires_grad_() for tensor in (x, x))
-    pooled, place = max_pool(ours)
+    pooled, share = max_pool(ours)
     expected, indices = F.max_pool2d(theirs, 2, return_indices=True)
     assert torch.equal(pooled, expected)
-    assert torch.equal(max_unpool(y, place), F.max_unpool2d(y, indices, 2))
-    assert torch.equal(max_unpool(pooled, place), F.max_unpool2d(expected, indices, 2))
+    assert torch.equal(max_unpool(y, share), F.max_unpool2d(y, indices, 2))
     weights = noise(*size, seed=2)
-    (max_unpool(pooled, place) * weights).sum().backward()
+    (max_unpool(pooled, share) * weights).sum().backward()
     (F.max_unpool2d(expected, indices, 2) * weights).sum().backward()
     assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_what_is_as_good_as_equal_shares_in_unpooling() -> None:
+    x = torch.tensor([[2.0, 2.0, 1.0, 0.9999], [2.0, 2.0, 0.0, 0.0]])[None, None]
+    pooled, share = max_pool(x)
+    assert pooled.tolist() == [[[[2.0, 1.0]]]]
+    spread = max_unpool(torch.tensor([[[[4.0, 1.9]]]]), share)
+    close(spread[0, 0], torch.tensor([[1.0, 1.0, 1.0, 0.9], [1.0, 1.0, 0.0, 0.0]]))
+    nudged = max_unpool(torch.tensor([[[[4.0, 1.9]]]]), max_pool(x + 1e-6 * noise(*x.shape))[1])
+    torch.testing.assert_close(nudged, spread, rtol=0, atol=1e-2)
 
 
 def extended(x: Tensor, extension: nn.Sequential, middle: Tensor) -> Tensor:
@@ -106,19 +119,19 @@ def extended(x: Tensor, extension: nn.Sequential, middle: Tensor) -> Tensor:
 @torch.no_grad()
 def test_enet_bottlenecks_by_hand() -> None:
     down, up = lively(Downsampling(8, 16)), lively(Upsampling(16, 8))
-    x = noise(2, 8, 12, 20)
+    x = apart(2, 8, 12, 20)
     project, norm, activation, middle, *_ = down.extension
     inner = F.conv2d(activation(norm(F.conv2d(x, project.weight, stride=2))), middle.weight, padding=1)
     pooled, indices = F.max_pool2d(x, 2, return_indices=True)
     both = torch.cat([pooled, torch.zeros_like(pooled)], dim=1) + extended(x, down.extension, inner)
-    y, place = down(x)
+    y, share = down(x)
     close(y, torch.where(both > 0, both, down.activation.weight * both))
 
     project, norm, activation, middle, *_ = up.extension
     inner = activation(norm(F.conv2d(y, project.weight)))
     inner = F.conv_transpose2d(inner, middle.weight, stride=2, padding=1, output_padding=1)
     unpooled = F.max_unpool2d(up.main[1](F.conv2d(y, up.main[0].weight)), indices, 2)
-    close(up(y, place), (unpooled + extended(y, up.extension, inner)).clamp(min=0))
+    close(up(y, share), (unpooled + extended(y, up.extension, inner)).clamp(min=0))
 
 
 @torch.no_grad()

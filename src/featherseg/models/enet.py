@@ -10,8 +10,8 @@ What the paper leaves open, or has otherwise:
   quarter as wide as what comes out. Their encoder's first training alone, with a classifier of its own, is left out.
 - Sides that are no multiple of 8 are padded with zeros, and the scores cropped.
 - Max unpooling is written as products (`max_unpool`), since torch's has no ONNX form and is not deterministic on a GPU.
-  It equals `torch.nn.functional.max_unpool2d` where the largest of a window leads by more than 1e-4; those that are
-  closer share. Where a picture is flat, rounding would choose, and scores would differ from engine to engine.
+  It equals `torch.nn.functional.max_unpool2d` where the largest of a window leads by 1e-3; what is closer shares the
+  value. Else rounding would choose, and an exported file's scores differ by up to a tenth in a few cells of a photo.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from featherseg.models.base import ModelConfig, SegNetwork, SegOutput, require_c
 from featherseg.nn.blocks import crop_padding, pad_to_multiple, size_of
 
 MULTIPLE = 8  # the deepest map is at 1/8
-TIE = 1e-4  # values of a window that differ by less share its place
+TIE = 1e-3  # values of a window that differ by less share its place
 
 Activation = Callable[[], nn.Module]
 

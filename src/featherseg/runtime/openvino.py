@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +69,13 @@ class OpenVINOEngine:
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._any_size = self._request(self._model)
-        self._of_size = lru_cache(SIZES_KEPT)(self._compiled_for)
+        self._of_size: dict[tuple[int, int], Any] = {}  # the latest size comes last
         self._seen: set[tuple[int, int]] = set()
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 (H,W,3) RGB -> float32 (C,h,w)."""
         size = image.shape[0], image.shape[1]
-        request = self._of_size(size) if size in self._seen else self._any_size
+        request = self._request_for(size) if size in self._seen else self._any_size
         self._seen.add(size)
         try:
             scores = request.infer([np.ascontiguousarray(image)[None]], share_inputs=True)[0]
@@ -86,10 +85,17 @@ class OpenVINOEngine:
             ) from error
         return np.asarray(scores[0], np.float32)  # (1,C,h,w) -> (C,h,w)
 
-    def _compiled_for(self, size: tuple[int, int]) -> Any:
-        model = self._model.clone()
-        model.reshape([1, *size, 3])
-        return self._request(model)
+    def _request_for(self, size: tuple[int, int]) -> Any:
+        """What runs one size, compiled where it is not among those kept."""
+        request = self._of_size.pop(size, None)
+        if request is None:
+            model = self._model.clone()
+            model.reshape([1, *size, 3])
+            request = self._request(model)
+            if len(self._of_size) == SIZES_KEPT:
+                del self._of_size[next(iter(self._of_size))]
+        self._of_size[size] = request
+        return request
 
     def _request(self, model: Any) -> Any:
         return self._core.compile_model(model, "CPU", self._settings).create_infer_request()
