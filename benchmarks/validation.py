@@ -1,13 +1,14 @@
 """Time a validation: ours against the usual way in torch, with one network, stage by stage and as a whole.
 
     python benchmarks/validation.py [--camvid ROOT] [--pictures 8] [--rounds 5] [--threads 2] [--device cpu]
-        [--out FILE]
+        [--network FILE] [--out FILE]
 
 The usual way, batch 1: Pillow reads, the picture becomes float and is normalised (N,C,H,W), the network, interpolate to
 the mask's size, argmax, torchmetrics' MulticlassConfusionMatrix; with its defaults, and with validate_args=False. Ours:
-`featherseg.evaluate`, whose stages are also timed one after the other. The network is the AFFNet of weights/, on
-pictures of their own size: CamVid's val split (360x480, 11 classes), and generated pictures of 1024x2048 with 19
-classes: cuttings of the bundled street, true labels from the network itself, moved by some pixels.
+`featherseg.evaluate`, whose stages are also timed one after the other. The network is the AFFNet of weights/, or a
+checkpoint trained on CamVid's 11 classes, on pictures of their own size: CamVid's val split (360x480), and generated
+pictures of 1024x2048 with 19 classes: cuttings of the bundled street, true labels from the network itself, moved by
+some pixels. Ours is the network as `TorchEngine.open` has it: batch norms folded into convolutions.
 
 All contestants see each picture, in turns within one process, so that a busy machine slows them alike. Per picture, the
 medians over rounds of the processor's time, in which other work is not counted, and of the clock's; ratios are those of
@@ -17,6 +18,7 @@ each round, of which the median and the extremes are printed. Both confusion mat
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import tempfile
@@ -42,7 +44,7 @@ from featherseg.metrics import confusion_matrix
 from featherseg.models import create_model
 from featherseg.models.base import SegNetwork
 from featherseg.models.checkpoint import read_checkpoint
-from featherseg.models.engine import TorchEngine
+from featherseg.models.engine import TorchEngine, stripped
 from featherseg.runtime.artefact import Artefact, Preprocessing
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.machine import machine
@@ -74,10 +76,11 @@ class Watch:
         self.seconds[name] = [sum(pair) for pair in zip(self.seconds[name], spent, strict=True)]
 
 
-def trained(num_classes: int) -> SegNetwork:
-    """AFFNet with the trained weights; classes that it does not know get a score that hardly ever wins."""
-    weights, _, _ = read_checkpoint(WEIGHTS)
-    network = create_model("affnet", num_classes=num_classes)
+def trained(path: Path, num_classes: int) -> SegNetwork:
+    """The network of a checkpoint; classes that it does not know get a score that hardly ever wins."""
+    weights, model, _ = read_checkpoint(path)
+    fields = {name: "none" if name == "pretrained" else value for name, value in model.items() if name != "name"}
+    network = create_model(model["name"], num_classes=num_classes, **fields)
     for name, value in network.state_dict().items():
         known = weights[name]
         if value.shape == known.shape:
@@ -147,7 +150,7 @@ def measure(name: str, network: SegNetwork, data: SegData, rounds: int, device: 
     """Every contestant over the data, in turns."""
     artefact = Artefact(classes=data.classes, stride=network.stride)
     network = network.to(device)
-    predictor = Predictor(TorchEngine(network, artefact, device=device), artefact)
+    predictor = Predictor(TorchEngine(stripped(copy.deepcopy(network)), artefact, device=device), artefact)
     found: dict[str, list[dict[str, list[float]]]] = defaultdict(list)
     for _ in range(rounds + 1):
         for contestant in ("usual", "usual, unchecked", "in turn", "ours"):
@@ -213,7 +216,7 @@ def table(report: dict[str, Any]) -> str:
     """The report as Markdown."""
     facts = report["machine"]
     lines = [
-        "# Validation",
+        f"# Validation with {report['network']}",
         "",
         f"`python benchmarks/validation.py {report['command']}` at commit {facts['commit']}, {report['date']}: "
         f"{facts['gpu'] if report['device'] == 'cuda' else facts['cpu']}, {facts['cores']} cores, {report['threads']} "
@@ -257,6 +260,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--network", type=Path, default=WEIGHTS)
     parser.add_argument("--out", type=Path, help="write FILE.json and FILE.md")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -264,15 +268,16 @@ def main() -> None:
     if args.camvid:
         data = open_data(args.camvid, "camvid", "val")
         data = data.every(max(1, len(data) // args.pictures), 0)
-        results.append(measure("CamVid val", trained(len(data.classes)), data, args.rounds, device))
+        results.append(measure("CamVid val", trained(args.network, len(data.classes)), data, args.rounds, device))
     with tempfile.TemporaryDirectory() as folder:
-        network = trained(CLASSES)
+        network = trained(args.network, CLASSES)
         data = generated(Path(folder), args.pictures, network)
         results.append(measure("generated", network, data, args.rounds, device))
     words = f"{'--camvid ROOT ' if args.camvid else ''}--pictures {args.pictures} --rounds {args.rounds}"
     report = {
         "command": f"{words} --threads {args.threads} --device {args.device}",
         "date": date.today().isoformat(),
+        "network": read_checkpoint(args.network)[1]["name"],
         "device": device.type,
         "threads": args.threads,
         "load": [round(before, 1), round(os.getloadavg()[0], 1)],

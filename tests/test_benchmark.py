@@ -289,7 +289,7 @@ def test_a_report_without_torch(here: Path) -> None:
     rows = report["results"]
     assert [row["name"] for row in rows] == [name for name in words[:3] for _ in range(2)]
     assert all(row["rounds"] == 2 and row["macs"] > 0 and row["bytes_moved"] > 0 for row in rows)
-    assert all(row["of_gemm"] > 0 and row["of_copy"] > 0 for row in rows)
+    assert all(row["of_gemm"] is not None and row["of_copy"] is not None for row in rows)
     affnet, tiny, foreign = rows[::2]
     assert 0.5 < affnet["miou"] < 1
     assert affnet["scored_elsewhere"]
