@@ -75,6 +75,16 @@ def test_the_engine_of_a_checkpoint_is_stripped_and_that_of_a_network_is_not(tmp
     torch.testing.assert_close(torch.from_numpy(engine(image)), torch.from_numpy(direct(image)), rtol=1e-4, atol=1e-5)
 
 
+def test_the_engine_runs_channels_last() -> None:
+    """As a picture lies in memory, the quicker way: the strides tell, `is_contiguous` is content with others too."""
+    seen: list[tuple[int, ...]] = []
+    network = create_model("fast_scnn", num_classes=3)
+    network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].stride()))
+    engine = TorchEngine(network, Artefact(classes=Classes(names=tuple("abc")), stride=8), device="cpu")
+    engine(torch.zeros((40, 50, 3), dtype=torch.uint8).numpy())
+    assert seen == [(40 * 50 * 3, 1, 50 * 3, 3)]
+
+
 def test_stripping_works_on_the_network_itself() -> None:
     network = create_model("fast_scnn", num_classes=3)
     assert stripped(network) is network

@@ -139,10 +139,17 @@ def test_a_letterboxed_mask_is_the_frame_s_crop(tmp_path: Path) -> None:
     np.testing.assert_array_equal(prediction.mask, label_scores(prediction.scores, (64, 96))[12:52])
 
 
-def test_area_keeps_the_aspect_and_the_number_of_pixels() -> None:
-    framed, box = prepare(striped(100, 400), InputRule(size=(200, 200), fit="area"))
-    assert framed.shape == (100, 400, 3)
-    assert box == (0, 0, 100, 400)
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [((100, 400), (96, 384)), ((360, 480), (480, 640)), ((1080, 1920), (416, 736)), ((1, 1), (544, 544))],
+)
+def test_area_keeps_aspect_and_number_of_pixels_as_near_as_multiples_of_32_allow(
+    own: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    size = (200, 200) if own == (100, 400) else (480, 640)
+    framed, box = prepare(striped(*own), InputRule(size=size, fit="area"))
+    assert framed.shape == (*expected, 3)
+    assert box == (0, 0, *expected)
 
 
 def test_a_prediction_shows_and_saves_itself(network: Path, tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def test_views_are_the_mean_of_probabilities() -> None:
 def test_scales_see_whole_cells_and_share_the_largest_grid() -> None:
     engine = Cells()
     scores = Views(engine, ARTEFACT, scales=(0.3, 1.0, 1.5), flip="horizontal")(noise(70, 100))
-    assert engine.seen == [(104, 152)] * 2 + [(70, 100)] * 2 + [(32, 32)] * 2
-    assert scores.shape == (3, 13, 19)
+    assert engine.seen == [(96, 160)] * 2 + [(70, 100)] * 2 + [(32, 32)] * 2
+    assert scores.shape == (3, 12, 20)
     np.testing.assert_allclose(np.exp(scores).sum(0), 1, atol=1e-5)
 
 

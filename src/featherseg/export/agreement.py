@@ -153,7 +153,7 @@ def measure_agreement(
 
 def as_in_use(picture: Picture, artefact: Artefact) -> Picture:
     """A picture at the size at which the artefact's rule hands it to the network."""
-    return prepare(picture, artefact.input_rule, stride=artefact.stride)[0]
+    return prepare(picture, artefact.input_rule)[0]
 
 
 def latencies(engines: tuple[Engine, Engine], image: Picture) -> tuple[float, float]:

@@ -60,7 +60,9 @@ class TorchEngine:
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 (H,W,3) -> float32 (C,h,w)."""
         self.network.eval()
-        images = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1).unsqueeze(0)
+        # The batch's axis comes first: added after turning the others it has a stride by which torch takes the whole
+        # for channels first, and runs its slower kernels.
+        images = torch.from_numpy(np.ascontiguousarray(image))[None].to(self.device).permute(0, 3, 1, 2)
         scores = self.network(self.normalise(images)).logits[0]
         return np.ascontiguousarray(scores.float().cpu().numpy())
 

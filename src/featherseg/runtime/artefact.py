@@ -40,7 +40,7 @@ class InputRule:
     Attributes:
         size: (height, width), or None for the picture's own size.
         fit: "stretch" resizes to `size` whatever the aspect; "letterbox" keeps the aspect and fills up with gray;
-            "area" keeps the aspect and resizes to about as many pixels as `size`, in whole cells of scores.
+            "area" keeps the aspect and resizes to about as many pixels as `size`, in multiples of 32.
     """
 
     size: tuple[int, int] | None = None

@@ -29,6 +29,9 @@ Pixels: TypeAlias = "Image.Image | Picture"
 """A picture as it is held between reading and writing: Pillow's own, RGB and upright, or the array that was given."""
 
 # fmt: off
+CELL = 32
+"""Networks take sides of 32 pixels and more; their deepest features lie at up to 1/32 of that."""
+
 PICTURE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pbm",
     ".pnm", ".jp2", ".avif", ".tga",
@@ -124,6 +127,11 @@ def resize(image: Pixels, size: tuple[int, int]) -> Picture:
             return image
         image = Image.fromarray(image)
     return np.array(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def whole_cells(side: float) -> int:
+    """The multiple of `CELL` that is nearest to a side, `CELL` at least."""
+    return max(1, round(side / CELL)) * CELL
 
 
 def inside(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

@@ -23,9 +23,6 @@ from featherseg.runtime.labelling import label_scores
 Size: TypeAlias = "tuple[int, int] | Literal['own'] | None"
 Decode: TypeAlias = Literal["full", "draft"]
 
-SMALLEST_SIDE = 32
-"""Networks take 32 pixels and more; less is filled up by repeating the picture's last row and column."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
@@ -126,14 +123,14 @@ class Predictor:
                 That is faster and takes less memory, but there is then no picture for an overlay, and the mask differs
                 in a few pixels, since the network sees other averages.
         """
-        rule, stride = self._rule(size), self.artefact.stride
+        rule = self._rule(size)
         if decode == "draft" and isinstance(image, (str, os.PathLike)):
             own = pixels.picture_size(image)
-            picture = pixels.decoded(image, at_least=fitted(own, rule, stride=stride))
+            picture = pixels.decoded(image, at_least=fitted(own, rule))
         else:
             picture = pixels.decoded(image)
             own = pixels.size_of(picture)
-        framed, box = prepare(picture, rule, stride=stride)
+        framed, box = prepare(picture, rule)
         return Prepared(framed=framed, box=box, size=own, picture=None if decode == "draft" else picture)
 
     def label(self, prepared: Prepared, scores: npt.NDArray[np.float32]) -> Prediction:
@@ -161,34 +158,37 @@ def shares(counts: npt.NDArray[np.int64], classes: Classes) -> dict[str, float]:
     return {classes.names[index]: int(counts[index]) / int(counts.sum()) for index in order if counts[index]}
 
 
-def prepare(picture: pixels.Pixels, rule: InputRule, *, stride: int = 1) -> tuple[npt.NDArray[np.uint8], Box]:
-    """The network's input, uint8 (H,W,3) of 32 pixels and more a side, and where in it the picture lies."""
+def prepare(picture: pixels.Pixels, rule: InputRule) -> tuple[npt.NDArray[np.uint8], Box]:
+    """The network's input, uint8 (H,W,3) of 32 pixels and more a side, and where in it the picture lies.
+
+    What is smaller is filled up by repeating the picture's last row and column.
+    """
     if rule.size is not None and rule.fit == "letterbox":
         framed, box = pixels.letterbox(picture, rule.size)
     else:
-        size = fitted(pixels.size_of(picture), rule, stride=stride)
+        size = fitted(pixels.size_of(picture), rule)
         framed, box = pixels.resize(picture, size), Box(0, 0, *size)
-    missing = [max(0, SMALLEST_SIDE - side) for side in framed.shape[:2]]
+    missing = [max(0, pixels.CELL - side) for side in framed.shape[:2]]
     if any(missing):
         framed = np.pad(framed, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
     return framed, box
 
 
-def fitted(own: tuple[int, int], rule: InputRule, *, stride: int = 1) -> tuple[int, int]:
+def fitted(own: tuple[int, int], rule: InputRule) -> tuple[int, int]:
     """(height, width) at which the network sees a picture of the size `own`."""
     if rule.size is None:
         return own
     if rule.fit == "letterbox":
         return pixels.inside(own, rule.size)
-    return rule.size if rule.fit == "stretch" else _same_area(own, rule.size, stride)
+    return rule.size if rule.fit == "stretch" else _same_area(own, rule.size)
 
 
-def _same_area(own: tuple[int, int], size: tuple[int, int], stride: int) -> tuple[int, int]:
-    """The aspect of `own` with as many pixels as `size`, as near as whole cells of scores allow.
+def _same_area(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The aspect of `own` with as many pixels as `size`, as near as multiples of 32 allow.
 
-    Where a side is no multiple of the stride the last cell hangs over the edge and the scores lie up to half a cell off
-    the picture, which costs thin things most.
+    Features lie at up to 1/32 of the input. Where a side is no multiple, the last cell of a grid hangs over the edge:
+    fused with finer features, or resized to the picture, it lies up to half a cell off, which costs thin things most.
     """
     height, width = own
     scale = math.sqrt(size[0] * size[1] / (height * width))
-    return max(1, round(height * scale / stride)) * stride, max(1, round(width * scale / stride)) * stride
+    return pixels.whole_cells(height * scale), pixels.whole_cells(width * scale)

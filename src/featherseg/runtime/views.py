@@ -16,7 +16,7 @@ from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.axes import Axis, Span
 from featherseg.runtime.engines import Engine
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.pixels import resize
+from featherseg.runtime.pixels import resize, whole_cells
 
 Scores = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
@@ -29,9 +29,9 @@ class Views:
 
     Args:
         engine: what runs each view; tiles over an engine too.
-        artefact: the network's; stride and align_corners are used.
+        artefact: the network's; align_corners is used.
         scales: factors of the sides of the picture that the network sees. At 1 it is left as it is; at others sides
-            are rounded to whole multiples of the stride, one at least.
+            are rounded to multiples of 32, one at least.
         flip: "none", or "horizontal" for the mirror image beside each view.
     """
 
@@ -69,10 +69,8 @@ class Views:
                 yield self.engine(np.ascontiguousarray(view[:, ::-1]))[:, :, ::-1]
 
     def _size(self, image: Picture, scale: float) -> tuple[int, int]:
-        """The view's sides: whole cells of scores, and 32 pixels or more."""
-        stride = self.artefact.stride
-        least = -(-32 // stride)
-        height, width = (max(least, round(side * scale / stride)) * stride for side in image.shape[:2])
+        """The view's sides."""
+        height, width = (whole_cells(side * scale) for side in image.shape[:2])
         return height, width
 
 
