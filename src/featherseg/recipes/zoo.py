@@ -23,19 +23,19 @@ def zoo_camvid(recipe: str, model: Part) -> Run:
     """The zoo's protocol on CamVid, the same for every network.
 
     Printed: nothing, this is ours. 40 epochs of batch 8, from ImageNet weights where there is a backbone, else from
-    random ones; AdamW, 1e-3 and for the encoder 3e-4, poly 0.9 after one epoch's rise; class-weighted cross-entropy,
-    auxiliary heads at 0.4; crops of 240x320 at scale 0.75 to 2, flips, colour; averaged weights. Scored at 448x592,
+    random ones; AdamW, 1e-3 and for the encoder 3e-4, poly 0.9 after one epoch's rise; cross-entropy and Dice,
+    auxiliary heads at 0.4; crops of 256x320 at scale 0.75 to 2, flips, colour; averaged weights. Scored at 480x640,
     about the scale that the crops have; everything is chosen on val.
     """
     return Run(
         recipe=recipe,
         model=model,
         data=DataSpec(format="camvid"),
-        augment=Augment(crop_size=(240, 320), scale=(0.75, 2.0), brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1),
-        loss=Part("wcel", {"c": 1.10}),
+        augment=Augment(crop_size=(256, 320), scale=(0.75, 2.0), brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1),
+        loss=Part("ce_dice"),
         optim=Part("adamw", {"lr": 1e-3, "weight_decay": 0.02}),
         schedule=Part("poly", {"power": 0.9}),
-        input_rule=InputRule(size=(448, 592), fit="area"),
+        input_rule=InputRule(size=(480, 640), fit="area"),
         epochs=40,
         batch_size=8,
         warmup_epochs=1.0,
@@ -48,15 +48,14 @@ def zoo_camvid(recipe: str, model: Part) -> Run:
 def zoo_voc7(recipe: str, model: Part) -> Run:
     """The zoo's protocol on seven classes of VOC, the same for every network.
 
-    Printed: nothing, this is ours. CamVid's protocol with 10 epochs, plain cross-entropy, crops of 256x256 at scale 0.5
-    to 1.5, scored on pictures of about 320x320 pixels in their own aspect.
+    Printed: nothing, this is ours. CamVid's protocol with 10 epochs, crops of 256x256 at scale 0.5 to 1.5, scored on
+    pictures of about 320x320 pixels in their own aspect.
     """
     run = zoo_camvid(recipe, model)
     return replace(
         run,
         data=DataSpec(format="voc", classes=VOC7, cache=False),
         augment=replace(run.augment, crop_size=(256, 256), scale=(0.5, 1.5)),
-        loss=Part("ce"),
         input_rule=InputRule(size=(320, 320), fit="area"),
         epochs=10,
         val_every=2,

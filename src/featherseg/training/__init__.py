@@ -2,7 +2,7 @@
 
 from featherseg.training.loop import train
 from featherseg.training.overrides import with_overrides
-from featherseg.training.run import DataSpec, Freeze, Part, Run
+from featherseg.training.run import DataSpec, Distill, Freeze, Part, Run
 from featherseg.training.schedules import SCHEDULES
 
-__all__ = ["SCHEDULES", "DataSpec", "Freeze", "Part", "Run", "train", "with_overrides"]
+__all__ = ["SCHEDULES", "DataSpec", "Distill", "Freeze", "Part", "Run", "train", "with_overrides"]

@@ -24,6 +24,7 @@ from featherseg.runtime.predictor import Predictor
 from featherseg.training import state as states
 from featherseg.training.card import artefact_of
 from featherseg.training.directory import MetricsFile, Origin, alone_in, claim, read_origin, recognise
+from featherseg.training.distillation import Teacher
 from featherseg.training.distributed import World, join, synchronise_norms
 from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import Start, start_from
@@ -92,6 +93,7 @@ class Training:
         self.precision = usable_precision(run.precision, self.world.device, self.reporter)
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=self.precision == "fp16")
         self.ema = EMA(self.network, run.ema) if run.ema else None
+        self.teacher = Teacher(run.distill, classes).to(self.world.device) if run.distill.teacher else None
         self.peak = PeakMemory(self.world.device)
         self.progress = Progress()
         if saved is not None:
@@ -201,9 +203,11 @@ class Training:
         normaliser = self.world.total(counts)
         total = torch.zeros((), device=device)
         for part, target in zip(parts, targets, strict=True):
-            images = self.normalise(part.images.to(device, non_blocking=True)).contiguous(memory_format=self.layout)
+            pictures, share = part.images.to(device, non_blocking=True), 1 / (len(parts) * self.world.size)
+            images = self.normalise(pictures).contiguous(memory_format=self.layout)
             with torch.autocast(device.type, AUTOCAST[self.precision], enabled=self.precision != "fp32"):
                 output = self.forward(images)
+                taught = share * self.teacher.loss(output.logits, pictures) if self.teacher is not None else 0.0
             loss = objective(
                 output,
                 target,
@@ -211,8 +215,9 @@ class Training:
                 aux_weight=run.aux_weight,
                 align_corners=self.network.align_corners,
                 normaliser=normaliser,
-                share=1 / (len(parts) * self.world.size),
+                share=share,
             )
+            loss = loss + taught
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self.world.sum_gradients(self.network.parameters())

@@ -102,6 +102,27 @@ class Freeze:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distill:
+    """A trained network to learn from beside the labels (Hinton et al. 2015).
+
+    Attributes:
+        teacher: its name, run directory, path or hub id, with the classes of the data; empty for none.
+        weight: what its divergence counts beside the loss.
+        temperature: what both networks' scores are divided by; above 1 the unlikely classes count more.
+    """
+
+    teacher: str = ""
+    weight: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < math.inf:
+            raise FeathersegError("distill.weight", expected="0 or more", got=self.weight)
+        if not 0 < self.temperature < math.inf:
+            raise FeathersegError("distill.temperature", expected="above 0", got=self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """Everything that one training is.
 
@@ -124,6 +145,7 @@ class Run:
         lr_every: whether the rate changes every "step" or every "epoch".
         encoder_lr: what the rate is multiplied by for the encoder of a network on a backbone.
         aux_weight: weight of each auxiliary head's loss.
+        distill: a trained network to learn from beside the labels.
         ema: decay of the averaged weights; 0 for none.
         precision: "fp32", or autocast to "bf16" or "fp16" (with loss scaling).
         channels_last: memory layout of the network and its input.
@@ -159,6 +181,7 @@ class Run:
     lr_every: str = "step"
     encoder_lr: float = 1.0
     aux_weight: float = 0.4
+    distill: Distill = Distill()
     ema: float = 0.999
     precision: str = "fp32"
     channels_last: bool = True
