@@ -75,7 +75,10 @@ def test_every_verb_on_the_base_install(words: list[str], expected: str, tmp_pat
         assert expected in out
 
 
-@pytest.mark.parametrize(("package", "extra"), [("torch.nn", "train"), ("timm", "train"), ("onnxscript", "export")])
+@pytest.mark.parametrize(
+    ("package", "extra"),
+    [("torch.nn", "train"), ("timm", "train"), ("onnxscript", "export"), ("executorch.runtime", "executorch")],
+)
 def test_a_missing_package_is_named_with_its_extra(package: str, extra: str) -> None:
     said = explained(ModuleNotFoundError(f"No module named {package!r}", name=package))
     assert said.endswith(f"pip install 'featherseg[{extra}]'")

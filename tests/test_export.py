@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from featherseg.app.export import beside
 from featherseg.data.masks import IndexMasks, Pair
 from featherseg.data.samples import SegData
 from featherseg.export import TARGETS, Agreement, agreement, export
+from featherseg.export.executorch import layers_of as layers_of_module
 from featherseg.export.exporter import within_budget
 from featherseg.export.int8 import costly_layers, layers_of, quantise
 from featherseg.export.norms import spread_norms
@@ -362,11 +364,13 @@ def test_the_layer_that_eight_bits_hurt_most_is_found_and_can_stay_in_float() ->
         assert in_float == set(kept)
 
 
-def test_layers_stay_in_float_until_the_budget_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_stay_in_float_until_the_budget_holds() -> None:
     order = [f"layer{index}" for index in range(12)]
-    monkeypatch.setattr("featherseg.export.exporter.costly_layers", lambda *_: order)
 
     class Fake:
+        def costly_layers(self, graph: object, pictures: object) -> list[str]:
+            return order
+
         def quantise(self, graph: object, pictures: object, kept: tuple[str, ...]) -> int:
             return len(kept)
 
@@ -414,5 +418,65 @@ def test_a_norm_behind_a_concatenation_goes_into_its_parts() -> None:
     assert np.abs(run() - before).max() < 1e-5
 
 
+@pytest.mark.slow
+def test_executorch_files_say_the_same_at_every_size(tmp_path: Path) -> None:
+    """Where ExecuTorch is installed (extra `executorch`, which development does not bring)."""
+    runtime = pytest.importorskip("executorch.runtime").Runtime.get()
+    network, artefact = network_and_artefact("affnet", presence=True)
+    assert export(network, artefact, tmp_path / "net.pte", to="executorch", pictures=PICTURES[:1]).holds
+    program = runtime.load_program(tmp_path / "net.pte")  # as a stranger opens it
+    assert program.method_names == {"forward", METADATA_KEY}
+    card = Artefact.from_text(program.load_method(METADATA_KEY).execute([])[0], source="net.pte").card
+    assert card["export"]["target"] == "executorch"
+    picture = torch.from_numpy(np.random.default_rng(5).integers(0, 256, (1, 101, 77, 3), np.uint8))
+    scores = program.load_method("forward").execute([picture])[0]
+    assert (scores.dtype, tuple(scores.shape)) == (torch.float32, (1, 5, 13, 10))
+    engine = TARGETS["executorch"].open(tmp_path / "net.pte")
+    assert [engine(np.zeros((side, side, 3), np.uint8)).shape for side in (32, 1024)] == [(5, 4, 4), (5, 128, 128)]
+    with pytest.raises(FeathersegError, match="picture; expected at most 1024x1024; got 64x1025"):
+        engine(np.zeros((64, 1025, 3), np.uint8))
+
+
+@pytest.mark.slow
+def test_executorch_files_in_eight_bits(tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    network, artefact = network_and_artefact("affnet")
+    target, path = TARGETS["executorch"], tmp_path / "net.pte"
+    target.write(target.quantise(target.trace(network, artefact), PICTURES, ()), artefact, path)
+    agreed = agreement.measure_agreement(network, artefact, target.open(path), PICTURES[:1], precision="int8")
+    assert 0.8 < agreed.equal_pixels < 1
+    weights = sum(value.numel() for value in network.deployed().parameters())
+    assert path.stat().st_size < 2 * weights  # bytes; float takes four for each
+
+
+@pytest.mark.slow
+def test_executorch_leaves_named_layers_in_float() -> None:
+    pytest.importorskip("executorch")
+    network, artefact = network_and_artefact("affnet")
+    target = TARGETS["executorch"]
+    graph = target.trace(network, artefact)
+    layers = [name for name, _ in layers_of_module(graph.module)]
+    program = target.quantise(graph, PICTURES[:1], layers[::3]).program
+    in_8_bits = sum("dequantize_per_channel" in str(node.target) for node in program.graph.nodes)
+    assert in_8_bits == len(layers) - len(layers[::3])
+
+
+def test_executorch_ranks_layers_by_what_rounding_them_costs() -> None:
+    """As `wild_graph`: one of the maps between "wild" and "mixed" dwarfs the others, and comes to nothing."""
+    network, artefact = network_and_artefact("affnet")
+    graph = TARGETS["executorch"].trace(network, artefact)
+    torch.manual_seed(0)
+    calm, wild, mixed = torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 4, 3), torch.nn.Conv2d(4, 5, 1)
+    wild.weight.data[0] *= 3000
+    mixed.weight.data[:, 0] = 0
+    graph.module.network = torch.nn.Sequential(OrderedDict(calm=calm, wild=wild, mixed=mixed))
+    graph.module.forward = lambda image: graph.module.network(graph.module.normalise(image.permute(0, 3, 1, 2).float()))
+    before = copy.deepcopy(graph.module.state_dict())
+    order = TARGETS["executorch"].costly_layers(graph, PICTURES)
+    assert set(order[:2]) == {"wild", "mixed"}
+    assert set(order[2:]) == {"calm", "normalise"}
+    assert all(torch.equal(value, before[name]) for name, value in graph.module.state_dict().items())
+
+
 def test_every_target_is_described() -> None:
-    assert set(TARGETS) >= {"onnx", "openvino", "torch"}
+    assert set(TARGETS) >= {"onnx", "openvino", "executorch", "torch"}

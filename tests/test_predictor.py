@@ -302,7 +302,8 @@ def test_a_weights_folder_is_a_path_too(tmp_path: Path) -> None:
         ("net.onnx", {"backend": "tensorrt"}, "backend; expected one of auto, onnxruntime"),
         ("net.onnx", {"device": "tpu"}, "device; expected one of"),
         ("net.xml", {}, r"net\.(bin: there is no such file|xml: needs the package openvino)"),
-        ("net.txt", {}, "expected a file ending in"),
+        ("net.txt", {}, r"net\.txt: no network; expected a file ending in"),
+        ("net.pte", {}, r"net\.pte: is run by ExecuTorch, in a program of its own; expected a file ending in"),
     ],
 )
 def test_what_cannot_be_loaded_is_said(
@@ -310,8 +311,8 @@ def test_what_cannot_be_loaded_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_network(tmp_path / "net.onnx")
-    (tmp_path / "net.xml").touch()
-    (tmp_path / "net.txt").touch()
+    for empty in ("net.xml", "net.txt", "net.pte"):
+        (tmp_path / empty).touch()
     with pytest.raises(FeathersegError, match=match):
         hub.load(name, **options)
 

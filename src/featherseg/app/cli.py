@@ -29,11 +29,13 @@ VERBS = {
 }
 
 
-EXTRAS = {  # package -> what brings it; the base install has neither
+EXTRAS = {  # package -> what brings it; the base install has none of them
     **dict.fromkeys(
         ("torch", "torchvision", "timm", "safetensors", "yaml", "rich", "matplotlib", "pycocotools"), "train"
     ),
-    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    **dict.fromkeys(("onnx", "onnxscript", "openvino", "nncf"), "export"),
+    **dict.fromkeys(("executorch", "torchao"), "executorch"),
+    "av": "video",
     "huggingface_hub": "hub",
 }
 

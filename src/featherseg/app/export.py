@@ -11,6 +11,7 @@
 kinds of file:
   onnx        NAME.onnx, for onnxruntime and what else reads ONNX; fp32, fp16 (half the size), int8
   openvino    NAME.xml and NAME.bin, for OpenVINO; fp32, fp16, bf16 (faster where the CPU has it), int8
+  executorch  NAME.pte, for phones and boards (XNNPACK), pictures of up to 1024x1024; fp32, int8
   torch       NAME.pt2, a torch.export program for other programs to load; fp32
 
 The file takes uint8 pictures of any size, has mean and std inside, and says of itself what its classes are. It is

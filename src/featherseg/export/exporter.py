@@ -13,8 +13,8 @@ from featherseg.data import SegData
 from featherseg.evaluation import evaluate
 from featherseg.export.agreement import Agreement, as_in_use, measure_agreement, require_evidence
 from featherseg.export.card import card_path, is_foreign, shippable, write_card
+from featherseg.export.executorch import ExecuTorchTarget
 from featherseg.export.graph import Shifted
-from featherseg.export.int8 import costly_layers
 from featherseg.export.onnx import OnnxTarget
 from featherseg.export.openvino import OpenVINOTarget
 from featherseg.export.program import TorchTarget
@@ -26,9 +26,14 @@ from featherseg.runtime.errors import FeathersegError, refuse_unknown
 from featherseg.runtime.pixels import Picture
 from featherseg.runtime.predictor import Predictor
 
-Target = OnnxTarget | OpenVINOTarget | TorchTarget
+Target = OnnxTarget | OpenVINOTarget | ExecuTorchTarget | TorchTarget
 
-TARGETS: dict[str, Target] = {"onnx": OnnxTarget(), "openvino": OpenVINOTarget(), "torch": TorchTarget()}
+TARGETS: dict[str, Target] = {
+    "onnx": OnnxTarget(),
+    "openvino": OpenVINOTarget(),
+    "executorch": ExecuTorchTarget(),
+    "torch": TorchTarget(),
+}
 """The whole menu of kinds of file."""
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
@@ -143,7 +148,7 @@ def within_budget(
     agreement = attempt(model)
     if agreement.holds:
         return model, agreement
-    order = costly_layers(graph, calibration)
+    order = target.costly_layers(graph, calibration)
     count = 1
     while not agreement.holds and count <= len(order) // 2:
         in_float = order[:count]

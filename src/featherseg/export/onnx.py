@@ -47,6 +47,10 @@ class OnnxTarget:
         """The model in 8 bits, but for the layers named."""
         return int8.quantise(model, pictures, kept_in_float)
 
+    def costly_layers(self, model: Any, pictures: Sequence[Picture]) -> list[str]:
+        """The layers, by what quantising them alone costs."""
+        return int8.costly_layers(model, pictures)
+
     def write(self, model: Any, artefact: Artefact, path: Path) -> None:
         """Write the file."""
         write_model(model, artefact, path)
@@ -80,12 +84,17 @@ def trace(network: SegNetwork, artefact: Artefact) -> Any:
 
 
 def name_layers(model: Any) -> None:
-    """Call each layer as the network does (`classifier.3`), so that a report that names it can be understood."""
+    """Call each layer as the network does (`classifier.3`), so that a report that names it can be understood.
+
+    Its weight tells; one that was made for the file does not, and there the exporter's note does, which names the batch
+    norm where a convolution has taken one in.
+    """
     taken = {node.name for node in model.graph.node}
     for node in model.graph.node:
         notes = {item.key: item.value for item in node.metadata_props}
         scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "[]"))
-        name = scopes[-2].removeprefix("network.") if len(scopes) > 1 else ""
+        weights = [name.removesuffix(".weight") for name in node.input if name.endswith(".weight")]
+        name = (weights or scopes[-2:-1] or [""])[0].removeprefix("network.")
         if node.op_type in int8.LAYERS and name and name not in taken:
             node.name = name
             taken.add(name)

@@ -51,6 +51,10 @@ class OpenVINOTarget:
             )
         return quantised, True
 
+    def costly_layers(self, model: Any, pictures: Sequence[Picture]) -> list[str]:
+        """The layers, by what quantising them alone costs."""
+        return int8.costly_layers(model, pictures)
+
     def write(self, model: Any, artefact: Artefact, path: Path) -> None:
         """Write both files."""
         import openvino

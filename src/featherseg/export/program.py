@@ -38,6 +38,10 @@ class TorchTarget:
         """Not offered: see `precisions`."""
         raise NotImplementedError
 
+    def costly_layers(self, program: Any, pictures: Sequence[Picture]) -> list[str]:
+        """Nor this."""
+        raise NotImplementedError
+
     def write(self, program: Any, artefact: Artefact, path: Path) -> None:
         """Write the file."""
         torch.export.save(program, path, extra_files={METADATA_KEY: artefact.to_text()})

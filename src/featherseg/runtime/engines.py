@@ -42,6 +42,9 @@ BACKENDS = {  # in the order in which "auto" prefers them
     "torch": Backend(".safetensors", "torch"),
 }
 
+RUN_ELSEWHERE = {".pte": "ExecuTorch, in a program of its own", ".pt2": "torch.export.load, in a program of its own"}
+"""Files that featherseg writes and does not run, and what does."""
+
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 ONNXRUNTIME_SILENT = 4  # only fatal messages: what matters is raised as an error, and one line is enough
 
@@ -168,7 +171,8 @@ def backend_of(path: str, backend: str = "auto") -> str:
     suffix = os.path.splitext(path)[1].lower()
     by_suffix = {item.suffix: name for name, item in BACKENDS.items()}
     if suffix not in by_suffix:
-        raise FeathersegError(f"{path}: no network", expected=f"a file ending in {', '.join(by_suffix)}")
+        what = f"is run by {RUN_ELSEWHERE[suffix]}" if suffix in RUN_ELSEWHERE else "no network"
+        raise FeathersegError(f"{path}: {what}", expected=f"a file ending in {', '.join(by_suffix)}")
     if backend not in ("auto", by_suffix[suffix]):
         raise FeathersegError(
             f"{path}: backend {backend} runs {BACKENDS[backend].suffix} files",
