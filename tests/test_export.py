@@ -24,8 +24,9 @@ from featherseg.data.samples import SegData
 from featherseg.export import TARGETS, Agreement, agreement, export
 from featherseg.export.executorch import layers_of as layers_of_module
 from featherseg.export.exporter import within_budget
-from featherseg.export.int8 import costly_layers, layers_of, quantise
+from featherseg.export.int8 import better_in_float, costly_layers, layers_of, pool_before_relu, quantise
 from featherseg.export.norms import spread_norms
+from featherseg.export.picture import fold_preprocessing
 from featherseg.hub import locate
 from featherseg.models import MODELS, SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule, Preprocessing
@@ -326,9 +327,13 @@ def test_eight_bits_need_pictures_and_a_target_that_has_them(tmp_path: Path) -> 
 
 
 def wild_graph() -> onnx.ModelProto:
-    """Two 3x3 convolutions of a uint8 picture: "calm", and "wild", one of whose maps dwarfs the others."""
+    """3x3 convolutions of a uint8 picture: "first", "calm", and "wild", one of whose maps dwarfs the others."""
     rng = np.random.default_rng(0)
-    weights = {"calm": rng.normal(0, 0.02, (8, 3, 3, 3)), "wild": rng.normal(0, 0.1, (4, 8, 3, 3))}
+    weights = {
+        "first": rng.normal(0, 0.02, (8, 3, 3, 3)),
+        "calm": rng.normal(0, 0.1, (8, 8, 3, 3)),
+        "wild": rng.normal(0, 0.1, (4, 8, 3, 3)),
+    }
     weights["wild"][0] *= 3000
     mixed = np.zeros((5, 4, 1, 1))
     mixed[:, 1:] = rng.normal(0, 1, (5, 3, 1, 1))
@@ -337,7 +342,8 @@ def wild_graph() -> onnx.ModelProto:
     nodes = [
         node("Transpose", ["image"], ["turned"], perm=[0, 3, 1, 2]),
         node("Cast", ["turned"], ["x0"], to=onnx.TensorProto.FLOAT),
-        node("Conv", ["x0", "calm_w"], ["x1"], name="calm", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Conv", ["x0", "first_w"], ["y"], name="first", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Conv", ["y", "calm_w"], ["x1"], name="calm", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         node("Relu", ["x1"], ["x2"]),
         node("Conv", ["x2", "wild_w"], ["x3"], name="wild", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         node("Conv", ["x3", "mixed_w"], ["scores"], name="mixed", kernel_shape=[1, 1]),
@@ -360,8 +366,8 @@ def test_the_layer_that_eight_bits_hurt_most_is_found_and_can_stay_in_float() ->
     assert order[-1] == "calm"  # the others calculate with the map that dwarfs the rest
     for kept in ([], order[:1], order[:2]):
         names = {item.name for item in quantise(model, PICTURES, kept).graph.initializer}
-        in_float = {name for name in order if f"{name}_w" in names}
-        assert in_float == set(kept)
+        in_float = {name for name in ("first", *order) if f"{name}_w" in names}
+        assert in_float == {"first", *kept}  # what reads the picture stays in float in any case
 
 
 def test_layers_stay_in_float_until_the_budget_holds() -> None:
@@ -386,11 +392,15 @@ def test_layers_stay_in_float_until_the_budget_holds() -> None:
         assert agreed.holds == (needed <= 4)
 
 
-def test_a_norm_behind_a_concatenation_goes_into_its_parts() -> None:
+@pytest.mark.parametrize(("widths", "joined"), [((8, 8), ["Concat"]), ((4, 3), ["Add"])])
+def test_a_norm_behind_a_concatenation_goes_into_its_parts(widths: tuple[int, int], joined: list[str]) -> None:
+    """Parts that would have to be copied about to lie side by side are added, each with zeros in the other's place."""
+    own, pooled = widths
     rng = np.random.default_rng(1)
+    total = own + pooled
     arrays = {
-        "w": rng.normal(size=(4, 3, 3, 3)), "scale": rng.uniform(0.5, 2, 7), "shift": rng.normal(size=7),
-        "mean": rng.normal(size=7), "variance": rng.uniform(0.5, 2, 7),
+        "w": rng.normal(size=(own, pooled, 3, 3)), "scale": rng.uniform(0.5, 2, total),
+        "shift": rng.normal(size=total), "mean": rng.normal(size=total), "variance": rng.uniform(0.5, 2, total),
     }  # fmt: skip
     node = onnx.helper.make_node
     nodes = [
@@ -401,12 +411,12 @@ def test_a_norm_behind_a_concatenation_goes_into_its_parts() -> None:
     ]
     value, number = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph(
-        nodes, "g", [value("x", number, [1, 3, 9, 8])], [value("d", number, [1, 7, 9, 8])],
+        nodes, "g", [value("x", number, [1, pooled, 9, 8])], [value("d", number, [1, total, 9, 8])],
         [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
-        value_info=[value("a", number, [1, 4, 9, 8]), value("b", number, [1, 3, 9, 8])],
+        value_info=[value("a", number, [1, own, 9, 8]), value("b", number, [1, pooled, 9, 8])],
     )  # fmt: skip
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
-    x = rng.normal(size=(1, 3, 9, 8)).astype(np.float32)
+    x = rng.normal(size=(1, pooled, 9, 8)).astype(np.float32)
 
     def run() -> np.ndarray:
         onnx.checker.check_model(model)
@@ -414,8 +424,84 @@ def test_a_norm_behind_a_concatenation_goes_into_its_parts() -> None:
 
     before = run()
     spread_norms(model)
-    assert [item.op_type for item in model.graph.node] == ["Conv", "MaxPool", "Conv", "Concat"]
-    assert np.abs(run() - before).max() < 1e-5
+    assert [item.op_type for item in model.graph.node] == ["Conv", "MaxPool", "Conv", *joined]
+    assert np.abs(run() - before).max() < 1e-5 * np.abs(before).max()
+
+
+def test_the_layers_on_the_picture_take_the_normalisation() -> None:
+    """Where a convolution and a max pool read it; what else reads it keeps the convolution that normalises."""
+    rng = np.random.default_rng(2)
+    node, value, number = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    mean, std = rng.uniform(0.3, 0.6, 3), rng.uniform(0.2, 0.3, 3)
+    arrays = {
+        "normalise.weight": np.diag(1 / (255 * std)).reshape(3, 3, 1, 1),
+        "normalise.bias": -mean / std,
+        "w": rng.normal(size=(4, 3, 3, 3)),
+    }
+    nodes = [
+        node("Conv", ["x", "normalise.weight", "normalise.bias"], ["n"], name="normalise", kernel_shape=[1, 1]),
+        node("Conv", ["n", "w"], ["a"], name="conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("MaxPool", ["n"], ["b"], name="pool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
+    ]
+    x = rng.integers(0, 256, (1, 3, 9, 8)).astype(np.float32)
+
+    def model_of(nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> onnx.ModelProto:
+        graph = onnx.helper.make_graph(
+            nodes, "g", [value("x", number, [1, 3, 9, 8])],
+            [value(name, number, [1, None, None, None]) for name in outputs],
+            [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
+        )  # fmt: skip
+        return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+
+    def run(model: onnx.ModelProto) -> list[np.ndarray]:
+        onnx.checker.check_model(model)
+        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})  # type: ignore[no-any-return]
+
+    model = model_of(nodes, ("a", "b"))
+    before = run(model)
+    fold_preprocessing(model)
+    assert [item.op_type for item in model.graph.node] == ["Sub", "Conv", "MaxPool", "Conv"]
+    for ours, theirs in zip(run(model), before, strict=True):  # edges included, where padding is zero once normalised
+        assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
+    left = model_of([*nodes, node("Relu", ["n"], ["c"], name="relu")], ("a", "b", "c"))
+    fold_preprocessing(left)
+    assert [item.op_type for item in left.graph.node] == ["Conv", "Conv", "MaxPool", "Relu"]
+
+
+def sized_graph() -> onnx.ModelProto:
+    """A convolution of the picture and its pool, then a product with the picture's width and one of two maps."""
+    node, value, number = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    nodes = [
+        node("Transpose", ["image"], ["turned"], name="turn", perm=[0, 3, 1, 2]),
+        node("Cast", ["turned"], ["x"], name="cast", to=number),
+        node("Conv", ["x", "a"], ["c"], name="first", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Relu", ["c"], ["r"], name="relu"),
+        node("MaxPool", ["r"], ["p"], name="pool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Conv", ["r", "b"], ["d"], name="second", kernel_shape=[1, 1]),
+        node("Add", ["d", "p"], ["e"], name="sum"),
+        node("Shape", ["image"], ["s"], name="shape", start=2, end=3),
+        node("Cast", ["s"], ["w"], name="width", to=number),
+        node("Mul", ["e", "w"], ["f"], name="sized"),
+        node("MatMul", ["f", "e"], ["scores"], name="attention"),
+    ]
+    weights = {"a": np.ones((4, 3, 3, 3), np.float32), "b": np.ones((4, 4, 1, 1), np.float32)}
+    graph = onnx.helper.make_graph(
+        nodes, "g", [value("image", onnx.TensorProto.UINT8, [1, "h", "h", 3])],
+        [value("scores", number, [1, 4, "h", "h"])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )  # fmt: skip
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_what_eight_bits_make_slower_or_wrong_stays_in_float() -> None:
+    model = sized_graph()
+    in_float = better_in_float(model.graph)
+    assert in_float == {"turn", "cast", "first", "relu", "pool", "width", "sized", "attention"}
+    assert layers_of(model) == ["second"]
+    pool_before_relu(model.graph, in_float)
+    onnx.checker.check_model(model)
+    made_from = {node.name: node.input[0] for node in model.graph.node}
+    assert (made_from["pool"], made_from["pool_relu"], made_from["sum"]) == ("c", "p_raw", "d")
 
 
 @pytest.mark.slow

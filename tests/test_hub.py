@@ -31,7 +31,7 @@ from featherseg.runtime.engines import BACKENDS, Backend
 from featherseg.runtime.hub_files import Repository
 from featherseg.runtime.weights import BUNDLED
 from featherseg.training.fine_tuning import start_from
-from featherseg.training.run import Part
+from featherseg.training.parts import Part
 
 PICTURE = striped(65, 97)
 CARD = {

@@ -285,10 +285,14 @@ def test_chained_residual_pooling() -> None:
 
 @torch.no_grad()
 def test_refining_head() -> None:
-    part = lively(RefiningHead(6, 3, width=8))
-    x = noise(2, 6, 5, 7)
-    y = cbr(cbr(x, part[0]), part[2])
-    close(part(x), torch.einsum("ncij,oc->noij", y, part[4].weight[:, :, 0, 0]) + part[4].bias[:, None, None])
+    part = lively(RefiningHead((2, 4), 3, output_stride=16, width=8))
+    shallow, deep = noise(2, 2, 5, 7), noise(2, 4, 2, 3)
+    x = torch.cat([shallow, resize(deep, (5, 7), align_corners=True)], dim=1)
+    y = cbr(cbr(x, part[0].reduce), part[2])
+    close(
+        part([shallow, deep]),
+        torch.einsum("ncij,oc->noij", y, part[4].weight[:, :, 0, 0]) + part[4].bias[:, None, None],
+    )
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -16,11 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from featherseg.export.lookup import initializer_of, maker_of
 from featherseg.runtime.engines import ONNXRUNTIME_SILENT
 from featherseg.runtime.pixels import Picture
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operations that hold weights: what "layer" means here."""
+
+ON_COLOURS = ("Transpose", "Cast", "Sub", "MaxPool", "Conv")
+ON_WIDER = ("Add", "Relu", "Clip", "MaxPool")
+PRODUCTS = ("Mul", "MatMul", "Add")
 
 RANKED_ON = 4  # pictures
 ONNXRUNTIME_WARNING = 2  # its default
@@ -49,6 +54,10 @@ def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[...
         source, result, ranges = (Path(folder) / name for name in ("source.onnx", "result.onnx", "ranges.json"))
         onnx.save(model, source)
         quant_pre_process(str(source), str(source), skip_symbolic_shape=True)
+        prepared = onnx.load(source)
+        in_float = better_in_float(prepared.graph)
+        pool_before_relu(prepared.graph, in_float)
+        onnx.save(prepared, source)
 
         def quantised(*, exclude: Sequence[str] = (), only: Sequence[str] = ()) -> Any:
             quantize_static(
@@ -60,7 +69,7 @@ def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[...
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=list(exclude),
+                nodes_to_exclude=[*in_float, *exclude],
                 nodes_to_quantize=list(only),
                 extra_options={"CalibMovingAverage": True},
                 calibration_cache_path=str(ranges),
@@ -88,8 +97,57 @@ def costly_layers(model: Any, pictures: Sequence[Picture]) -> list[str]:
 
 
 def layers_of(model: Any) -> list[str]:
-    """The names of the layers."""
-    return [node.name for node in model.graph.node if node.op_type in LAYERS]
+    """The names of the layers that can be quantised."""
+    in_float = better_in_float(model.graph)
+    return [node.name for node in model.graph.node if node.op_type in LAYERS and node.name not in in_float]
+
+
+def better_in_float(graph: Any) -> set[str]:
+    """Nodes that 8 bits make slower or wrong.
+
+    - What reads the picture, up to the first wider map and its max pool: onnxruntime keeps the channels of a place side
+      by side in 8 bits, and three of them fill no register. AFFNet's first unit takes 99 ms that way, 27 ms in float.
+    - What is calculated from the picture's size, and products with it (pooling to bins, `nn.splitting`): ranges are
+      measured at one size, and would be those of no other.
+    - Products of two maps, as in attention: they hold no weights.
+    """
+    weights = {item.name for item in graph.initializer}
+    maps = {item.name for item in graph.input}  # what depends on the picture's pixels, not its size alone
+    colours, wider = set(maps), set[str]()  # of these, maps of the picture's three channels, and the first of more
+    names = set[str]()
+    for node in graph.node:
+        read = {name for name in node.input if name in maps}
+        others = {name for name in node.input if name and name not in maps and name not in weights}
+        if read and node.op_type != "Shape":
+            maps.update(node.output)
+        if not read or (node.op_type in PRODUCTS and others) or (node.op_type == "MatMul" and len(read) == 2):
+            names.add(node.name)
+        elif node.op_type in ON_COLOURS and read <= colours:
+            names.add(node.name)
+            widens = node.op_type == "Conv" and initializer_of(graph, node.input[1]).dims[0] != 3
+            (wider if widens else colours).update(node.output)
+        elif node.op_type in ON_WIDER and read <= wider:
+            names.add(node.name)
+            wider.update(node.output if node.op_type != "MaxPool" else ())
+    return names
+
+
+def pool_before_relu(graph: Any, names: set[str]) -> None:
+    """Let max pools that are to stay in float read what a ReLU reads, and have a ReLU behind them: the same maps.
+
+    A map that a quantised layer reads too is quantised for all its readers, and onnxruntime would then pool it in 8
+    bits after all, in its slowest form.
+    """
+    from onnx import helper
+
+    for pool in [node for node in graph.node if node.op_type == "MaxPool" and node.name in names]:
+        relu = maker_of(graph, pool.input[0])
+        if relu is not None and relu.op_type == "Relu":
+            pooled, name = pool.output[0], f"{pool.name}_relu"
+            pool.input[0], pool.output[0] = relu.input[0], f"{pooled}_raw"
+            graph.node.insert(
+                list(graph.node).index(pool) + 1, helper.make_node("Relu", list(pool.output), [pooled], name)
+            )
 
 
 class Pictures:

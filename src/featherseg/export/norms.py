@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from featherseg.export.lookup import channels_of, initializer_of, maker_of, readers_of
+
 Factors = npt.NDArray[np.float32]
+
+LANES = 8  # channels that runtimes keep side by side; parts of other widths are copied about to be concatenated
 
 
 def spread_norms(model: Any) -> None:
@@ -35,6 +39,8 @@ def spread_norms(model: Any) -> None:
             scale_part(graph, join, place, *share)
         join.output[0] = norm.output[0]
         graph.node.remove(norm)
+        if any(width % LANES for width in widths):
+            add_up(graph, join, widths)
 
 
 def as_affine(norm: Any, parameters: list[Any]) -> tuple[Factors, Factors]:
@@ -70,28 +76,31 @@ def scale_part(graph: Any, join: Any, place: int, factor: Factors, summand: Fact
     )
 
 
+def add_up(graph: Any, join: Any, widths: list[int]) -> None:
+    """Make a concatenation of two convolutions a sum: each gives all the channels, zero where the other's are."""
+    from onnx import helper, numpy_helper
+
+    if len(widths) != 2:
+        return
+    first, second = widths
+    for source, beside in zip(join.input, ((0, second), (first, 0)), strict=True):
+        convolution = maker_of(graph, source)
+        for place, name in enumerate(convolution.input[1:]):
+            item = initializer_of(graph, name)
+            values = numpy_helper.to_array(item)
+            if place == 0 and any(entry.name == "group" and entry.i > 1 for entry in convolution.attribute):
+                values = values * np.eye(len(values), dtype=np.float32)[:, :, None, None]  # depth-wise, written in full
+            padding = (beside, *((0, 0),) * (values.ndim - 1))
+            item.CopyFrom(numpy_helper.from_array(np.pad(values, padding), name))
+        for entry in [entry for entry in convolution.attribute if entry.name == "group"]:
+            convolution.attribute.remove(entry)
+        for value in [value for value in graph.value_info if value.name == source]:
+            graph.value_info.remove(value)  # says how many channels it had
+    total = helper.make_node("Add", list(join.input), list(join.output), join.name)
+    graph.node.insert(list(graph.node).index(join), total)
+    graph.node.remove(join)
+
+
 def joins_channels(node: Any) -> bool:
     """Whether it is a concatenation of channels."""
     return node.op_type == "Concat" and any(item.name == "axis" and item.i == 1 for item in node.attribute)
-
-
-def maker_of(graph: Any, name: str) -> Any:
-    """The node that gives a map; None for inputs and weights."""
-    return next((node for node in graph.node if name in node.output), None)
-
-
-def readers_of(graph: Any, name: str) -> list[Any]:
-    """The nodes, and outputs of the graph, that take a map."""
-    return [*(node for node in graph.node if name in node.input), *(item for item in graph.output if item.name == name)]
-
-
-def initializer_of(graph: Any, name: str) -> Any:
-    """The weights of that name; None where a node makes them."""
-    return next((item for item in graph.initializer if item.name == name), None)
-
-
-def channels_of(graph: Any, name: str) -> int:
-    """How many channels a map has; 0 where the graph does not say."""
-    value = next((item for item in graph.value_info if item.name == name), None)
-    shape = [] if value is None else list(value.type.tensor_type.shape.dim)
-    return int(shape[1].dim_value) if len(shape) == 4 else 0

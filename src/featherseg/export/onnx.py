@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import logging
 import warnings
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ import torch
 from featherseg.export import int8
 from featherseg.export.graph import PictureToScores, free_sides, traced_picture
 from featherseg.export.norms import spread_norms
+from featherseg.export.picture import fold_preprocessing
 from featherseg.models.base import SegNetwork
+from featherseg.models.engine import stripped
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.engines import ExportedEngine, open_engine
 from featherseg.runtime.errors import FeathersegError
@@ -66,7 +69,7 @@ def trace(network: SegNetwork, artefact: Artefact) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         program = torch.onnx.export(
-            PictureToScores(network, artefact).eval(),
+            PictureToScores(stripped(copy.deepcopy(network)), artefact).eval(),
             (traced_picture(),),
             input_names=["image"],
             output_names=["scores"],
@@ -78,6 +81,7 @@ def trace(network: SegNetwork, artefact: Artefact) -> Any:
     if program is None:
         raise FeathersegError("torch.onnx.export gave no program", remedy="use a torch of the supported range")
     model = program.model_proto
+    fold_preprocessing(model)
     spread_norms(model)
     name_layers(model)
     return model

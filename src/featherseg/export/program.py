@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ import torch
 
 from featherseg.export.graph import PictureToScores, free_sides, traced_picture
 from featherseg.models.base import SegNetwork
+from featherseg.models.engine import stripped
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.pixels import Picture
 
@@ -27,8 +29,13 @@ class TorchTarget:
 
     def trace(self, network: SegNetwork, artefact: Artefact) -> Any:
         """The network as a program with free height and width."""
-        graph = PictureToScores(network, artefact).eval()
-        return torch.export.export(graph, (traced_picture(),), dynamic_shapes={"image": free_sides()})
+        return torch.export.export(
+            PictureToScores(stripped(copy.deepcopy(network)), artefact).eval(),
+            (traced_picture(),),
+            dynamic_shapes={"image": free_sides()},
+            # What sizes must fulfil is asked when it runs: that 3 is no multiple of 3 h is more than torch can prove.
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
 
     def convert(self, program: Any, precision: str) -> Any:
         """The program as it is."""

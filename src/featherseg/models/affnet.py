@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from featherseg.models.base import ModelConfig, SegNetwork, SegOutput, require_classes
 from featherseg.nn.attention import CBAM
 from featherseg.nn.blocks import ConvBNReLU, DepthwiseSeparable, InvertedResidual, resize, size_of
+from featherseg.nn.fusion import FusingConv, concat_at_first
 from featherseg.nn.pooling import PyramidPooling
 
 WIDTH = 128  # channels of every fused map
@@ -65,28 +66,38 @@ class PoolingBranch(nn.Sequential):
         super().__init__(ConvBNReLU(in_channels, WIDTH, 1), nn.MaxPool2d(5, stride=1, padding=2))
 
 
-class ConcatFusion(nn.Module):
-    """Concatenate the maps, then reduce to 128 channels by `reduce`."""
-
-    def __init__(self, reduce: nn.Module) -> None:
-        super().__init__()
-        self.reduce = reduce
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps (N,c_i,h,w) -> (N,128,h,w)."""
-        return self.reduce(torch.cat(maps, dim=1))  # type: ignore[no-any-return]
-
-
-class SumFusion(nn.Module):
-    """Element-wise add (EWA): bring each map to 128 channels (3x3 CBR where it has another width), then sum."""
+class AttentionSum(nn.Module):
+    """Element-wise add (EWA) of attended maps: at 1/8, each brought to 128 channels (3x3 CBR where it has others)."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.widen = nn.ModuleList(nn.Identity() if c == WIDTH else ConvBNReLU(c, WIDTH, 3) for c in channels)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """Maps (N,c_i,h,w) -> (N,128,h,w)."""
-        return torch.stack([widen(x) for widen, x in zip(self.widen, maps, strict=True)]).sum(0)
+        """Maps (N,c_i,h_i,w_i) -> (N,128,h_0,w_0)."""
+        size = size_of(maps[0])
+        return torch.stack([widen(resize(x, size)) for widen, x in zip(self.widen, maps, strict=True)]).sum(0)
+
+
+class PoolingSum(nn.Module):
+    """Element-wise add (EWA) of pooled maps, at 1/8."""
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Maps (N,128,h_i,w_i) -> (N,128,h_0,w_0)."""
+        p1, p2, p3, p4 = maps  # the last two are of one size: added first, they are resized once
+        return p1 + resize(p2, size_of(p1)) + resize(p3 + p4, size_of(p1))
+
+
+class PoolingConcat(nn.Module):
+    """Pooled maps concatenated at 1/8, then a separable convolution to 128 channels."""
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.reduce = DepthwiseSeparable(levels * WIDTH, WIDTH)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Maps (N,128,h_i,w_i) -> (N,128,h_0,w_0)."""
+        return self.reduce(concat_at_first(maps, align_corners=False))  # type: ignore[no-any-return]
 
 
 class AFFM(nn.Module):
@@ -103,20 +114,16 @@ class AFFM(nn.Module):
         self.attend = nn.ModuleList(ResidualCBAM(c) for c in channels)
         self.pool = nn.ModuleList(PoolingBranch(c) for c in channels)
         self.fuse_attention: nn.Module = (
-            ConcatFusion(ConvBNReLU(sum(channels), WIDTH, 3)) if attention == "concat" else SumFusion(channels)
+            FusingConv(channels, WIDTH, deep=2) if attention == "concat" else AttentionSum(channels)
         )
-        levels = (WIDTH,) * len(channels)
-        self.fuse_pooling: nn.Module = (
-            ConcatFusion(DepthwiseSeparable(sum(levels), WIDTH)) if pooling == "concat" else SumFusion(levels)
-        )
+        self.fuse_pooling: nn.Module = PoolingConcat(len(channels)) if pooling == "concat" else PoolingSum()
         self.join = torch.add if fusion == "ewa" else concat
         self.out_channels = WIDTH if fusion == "ewa" else 2 * WIDTH
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """F1..F4 -> (N,256,H/8,W/8); 128 channels in the row "ewa"."""
-        size = size_of(features[0])
-        attended = [resize(attend(x), size) for attend, x in zip(self.attend, features, strict=True)]
-        pooled = [resize(pool(x), size) for pool, x in zip(self.pool, features, strict=True)]
+        attended = [attend(x) for attend, x in zip(self.attend, features, strict=True)]
+        pooled = [pool(x) for pool, x in zip(self.pool, features, strict=True)]
         return self.join(self.fuse_attention(attended), self.fuse_pooling(pooled))
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ from featherseg.models.base import ModelConfig, SegNetwork, SegOutput, require_c
 from featherseg.nn.aspp import ASPP, RATES
 from featherseg.nn.attention import CBAM, ChannelAttention
 from featherseg.nn.blocks import ConvBNReLU, DepthwiseSeparable, size_of
-from featherseg.nn.fusion import concat_at_first
+from featherseg.nn.fusion import FusingConv, concat_at_first
 
 WIDTH = 256  # channels of each branch of ASPP
 CONCAT = 5 * WIDTH
@@ -61,22 +62,25 @@ class FusionDecoder(nn.Module):
     """Two 3x3 convolutions and a classifier (section 3.5); DAP on its scores where the row has it.
 
     Args:
-        in_channels: channels of the concatenated map.
+        channels: of the shallow and of the deep map.
         num_classes: channels of the scores.
+        output_stride: of the deep map.
         reach: side of the neighbourhood that a place predicts; 1 is a plain classifier.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, *, reach: int, hidden: int = 128) -> None:
+    def __init__(
+        self, channels: tuple[int, int], num_classes: int, output_stride: int, *, reach: int, hidden: int = 128
+    ) -> None:
         super().__init__()
-        self.fuse = ConvBNReLU(in_channels, hidden, 3)
+        self.fuse = FusingConv(channels, hidden, deep=int(output_stride >= 16))
         self.refine = ConvBNReLU(hidden, hidden, 3)
         self.classifier = nn.Conv2d(hidden, num_classes * reach**2, 1)
         self.gather = DenselyAdjacentPrediction(num_classes, reach=reach) if reach > 1 else nn.Identity()
         self.aux_heads = nn.ModuleList([nn.Conv2d(hidden, num_classes, 1)])
 
-    def forward(self, x: Tensor) -> SegOutput:
-        """(N,280,H/4,W/4) -> logits and auxiliary logits (N,num_classes,H/4,W/4)."""
-        y = self.fuse(x)  # (N, 128, H/4, W/4)
+    def forward(self, maps: list[Tensor]) -> SegOutput:
+        """(N,24,H/4,W/4), (N,256,H/16,W/16) -> logits and auxiliary logits (N,num_classes,H/4,W/4)."""
+        y = self.fuse(maps)  # (N, 280, H/4, W/4) -> (N, 128, H/4, W/4)
         logits = self.gather(self.classifier(self.refine(y)))
         return SegOutput(logits, tuple(head(y) for head in self.aux_heads))
 
@@ -84,15 +88,16 @@ class FusionDecoder(nn.Module):
 class PlainDecoder(nn.Module):
     """The decoder of the rows before the last: one separable convolution and a classifier."""
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, channels: tuple[int, int], num_classes: int, output_stride: int) -> None:
         super().__init__()
-        self.fuse = DepthwiseSeparable(in_channels, WIDTH)
+        self.fuse = DepthwiseSeparable(sum(channels), WIDTH)
         self.classifier = nn.Conv2d(WIDTH, num_classes, 1)
         self.aux_heads = nn.ModuleList()
 
-    def forward(self, x: Tensor) -> SegOutput:
-        """(N,280,H/4,W/4) -> logits (N,num_classes,H/4,W/4)."""
-        return SegOutput(self.classifier(self.fuse(x)))
+    def forward(self, maps: list[Tensor]) -> SegOutput:
+        """(N,24,H/4,W/4), (N,256,H/16,W/16) -> logits (N,num_classes,H/4,W/4)."""
+        fused = concat_at_first(maps, align_corners=False)  # (N, 280, H/4, W/4)
+        return SegOutput(self.classifier(self.fuse(fused)))
 
 
 CONTEXT: dict[str, Callable[[], nn.Module]] = {
@@ -117,9 +122,9 @@ CBAM_ON_CONCAT: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
 }
 
-DECODER: dict[str, Callable[[int, int], FusionDecoder | PlainDecoder]] = {
-    "dnp": lambda channels, classes: FusionDecoder(channels, classes, reach=3),
-    "fusion": lambda channels, classes: FusionDecoder(channels, classes, reach=1),
+DECODER: dict[str, Callable[[tuple[int, int], int, int], FusionDecoder | PlainDecoder]] = {
+    "dnp": partial(FusionDecoder, reach=3),
+    "fusion": partial(FusionDecoder, reach=1),
     "plain": PlainDecoder,
 }
 
@@ -167,7 +172,7 @@ class CASPPDeepLab(SegNetwork):
         self.attend_high = CBAM_ON_HIGH[config.cbam](channels.c5)
         recalibrate = nn.Sequential(CONTEXT[config.context](), CBAM_ON_CONCAT[config.cbam]())
         self.aspp = ASPP(channels.c5, RATES[config.output_stride], recalibrate=recalibrate)
-        self.decoder = DECODER[config.decoder](channels.c2 + WIDTH, num_classes)
+        self.decoder = DECODER[config.decoder]((channels.c2, WIDTH), num_classes, config.output_stride)
 
     def forward(self, images: Tensor) -> SegOutput:
         """float32 (N,3,H,W) -> logits and auxiliary logits (N,num_classes,H/4,W/4)."""
@@ -175,8 +180,7 @@ class CASPPDeepLab(SegNetwork):
         low = self.attend_low(features.c2)  # (N, 24, H/4, W/4)
         high = self.attend_high(features.c5)  # (N, 320, H/16, W/16)
         context = self.aspp(high)  # (N, 256, H/16, W/16)
-        fused = concat_at_first([low, context], align_corners=self.align_corners)  # (N, 280, H/4, W/4)
-        return self.decoder(fused)  # type: ignore[no-any-return]
+        return self.decoder([low, context])  # type: ignore[no-any-return]
 
     def drop_training_heads(self) -> None:
         """The auxiliary head of the decoder."""

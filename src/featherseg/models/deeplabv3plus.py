@@ -19,7 +19,7 @@ from featherseg.backbones import create_encoder
 from featherseg.models.base import ModelConfig, SegNetwork, SegOutput, require_classes
 from featherseg.nn.aspp import ASPP, RATES, AtrousConv
 from featherseg.nn.blocks import ConvBNReLU
-from featherseg.nn.fusion import RefiningHead, concat_at_first
+from featherseg.nn.fusion import RefiningHead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,11 @@ class DeepLabV3Plus(SegNetwork):
         channels = self.encoder.channels
         self.aspp = ASPP(channels.c5, RATES[config.output_stride], atrous=partial(AtrousConv, bias=True), bias=True)
         self.reduce = ConvBNReLU(channels.c2, 48, 1, bias=True)
-        self.head = RefiningHead(48 + 256, num_classes)
+        self.head = RefiningHead((48, 256), num_classes, output_stride=config.output_stride)
 
     def forward(self, images: Tensor) -> SegOutput:
         """float32 (N,3,H,W) -> logits (N,num_classes,H/4,W/4)."""
         features = self.encoder(images)
         context = self.aspp(features.c5)  # (N, 320, H/16, W/16) -> (N, 256, H/16, W/16)
         shallow = self.reduce(features.c2)  # (N, 24, H/4, W/4) -> (N, 48, H/4, W/4)
-        fused = concat_at_first([shallow, context], align_corners=True)  # (N, 304, H/4, W/4)
-        return SegOutput(self.head(fused))
+        return SegOutput(self.head([shallow, context]))

@@ -23,7 +23,7 @@ from featherseg.models.base import ModelConfig, SegNetwork, SegOutput, require_c
 from featherseg.nn.aspp import ASPP, RATES, AtrousConv, SeparableAtrousConv
 from featherseg.nn.attention import CBAM, ECA, SqueezeExcitation
 from featherseg.nn.blocks import ConvBNReLU
-from featherseg.nn.fusion import RefiningHead, concat_at_first
+from featherseg.nn.fusion import RefiningHead
 
 WIDTH = 256  # channels of ASPP's output
 
@@ -81,12 +81,11 @@ class DSCDeepLab(SegNetwork):
         self.aspp = ASPP(channels.c5, RATES[config.output_stride], atrous=BRANCH[config.context], bias=True)
         self.attention = ATTENTION[config.attention]()
         self.reduce = ConvBNReLU(channels.c2, 48, 1, bias=True)
-        self.head = RefiningHead(48 + WIDTH, num_classes)
+        self.head = RefiningHead((48, WIDTH), num_classes, output_stride=config.output_stride)
 
     def forward(self, images: Tensor) -> SegOutput:
         """float32 (N,3,H,W) -> logits (N,num_classes,H/4,W/4)."""
         features = self.encoder(images)
         context = self.attention(self.aspp(features.c5))  # (N, 320, H/16, W/16) -> (N, 256, H/16, W/16)
         shallow = self.reduce(features.c2)  # (N, 24, H/4, W/4) -> (N, 48, H/4, W/4)
-        fused = concat_at_first([shallow, context], align_corners=True)  # (N, 304, H/4, W/4)
-        return SegOutput(self.head(fused))
+        return SegOutput(self.head([shallow, context]))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from featherseg.models.base import SegNetwork
 from featherseg.models.checkpoint import load_checkpoint
 from featherseg.nn.folding import fold_norms
+from featherseg.nn.splitting import split_fusions
 from featherseg.runtime.artefact import Artefact, Preprocessing
 from featherseg.runtime.engines import DEVICES
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
@@ -68,9 +69,13 @@ class TorchEngine:
 
 
 def stripped(network: SegNetwork) -> SegNetwork:
-    """The network itself, in place made quicker and fit for prediction alone: no training heads, batch norms folded."""
+    """The network itself, in place made quicker and fit for prediction alone.
+
+    Without training heads, batch norms folded, fusions split; its scores differ by rounding alone.
+    """
     network.drop_training_heads()
     fold_norms(network.eval())
+    split_fusions(network)
     return network
 
 

@@ -119,12 +119,11 @@ class FEDeepLab(SegNetwork):
         channels = self.encoder.channels
         self.aspp = ASPP(channels.c5, RATES[config.output_stride], atrous=partial(AtrousConv, bias=True), bias=True)
         self.shallow = ENHANCEMENT[config.enhancement](channels)
-        self.head = RefiningHead(self.shallow.out_channels + 256, num_classes)
+        self.head = RefiningHead((self.shallow.out_channels, 256), num_classes, output_stride=config.output_stride)
 
     def forward(self, images: Tensor) -> SegOutput:
         """float32 (N,3,H,W) -> logits (N,num_classes,H/4,W/4)."""
         features = self.encoder(images)
         context = self.aspp(features.c5)  # (N, 320, H/16, W/16) -> (N, 256, H/16, W/16)
         shallow = self.shallow(features)  # (N, 96, H/4, W/4)
-        fused = concat_at_first([shallow, context], align_corners=True)  # (N, 352, H/4, W/4)
-        return SegOutput(self.head(fused))
+        return SegOutput(self.head([shallow, context]))

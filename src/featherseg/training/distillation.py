@@ -20,7 +20,7 @@ from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 
 if TYPE_CHECKING:
-    from featherseg.training.run import Distill
+    from featherseg.training.parts import Distill
 
 
 class Teacher(nn.Module):

@@ -13,7 +13,7 @@ from featherseg.models.checkpoint import read_checkpoint
 from featherseg.runtime.artefact import Preprocessing
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
-from featherseg.training.run import Part
+from featherseg.training.parts import Part
 
 NAMED = 6  # layers that are begun anew, named one by one
 

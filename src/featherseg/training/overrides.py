@@ -10,7 +10,8 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
-from featherseg.training.run import MENUS, Part, Run, fields_of
+from featherseg.training.parts import Part
+from featherseg.training.run import MENUS, Run, fields_of
 
 KEPT = {"model": ("backbone", "output_stride", "pretrained"), "optim": ("lr", "weight_decay")}
 """What another entry of a menu takes over from the one before, where it has such a field."""

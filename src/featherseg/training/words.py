@@ -8,7 +8,8 @@ from typing import Any
 
 from featherseg.training.directory import MAY_DIFFER
 from featherseg.training.overrides import in_proportion, renamed
-from featherseg.training.run import MENUS, Part, Run, fields_of
+from featherseg.training.parts import Part
+from featherseg.training.run import MENUS, Run, fields_of
 
 Words = list[tuple[str, str]]
 """Pairs of key and value."""
