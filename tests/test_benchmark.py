@@ -272,6 +272,28 @@ def test_a_wrong_value_is_one_line(option: list[str], capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.count("\n") == 1
 
 
+# --- limits ---
+
+
+def test_the_int8_limit_is_a_product_of_bytes() -> None:
+    number = onnx.TensorProto
+    product = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMulInteger", ["left", "right"], ["product"])],
+        "product",
+        [
+            onnx.helper.make_tensor_value_info("left", number.UINT8, ["m", "k"]),
+            onnx.helper.make_tensor_value_info("right", number.INT8, ["k", "n"]),
+        ],
+        [onnx.helper.make_tensor_value_info("product", number.INT32, ["m", "n"])],
+    )
+    model = onnx.load_from_string(limits.INT8_PRODUCT)
+    assert model.graph == product
+    rng = np.random.default_rng(0)
+    left, right = rng.integers(0, 128, (5, 9), np.uint8), rng.integers(-64, 64, (9, 7), np.int8)  # 7 bits: see `int8`
+    result = limits.int8_session(1).run(None, {"left": left, "right": right})[0]
+    assert np.array_equal(result, left.astype(np.int32) @ right)
+
+
 # --- reports ---
 
 
@@ -284,7 +306,8 @@ def test_a_report_without_torch(here: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert report.keys() == {"date", "machine", "settings", "limits", "results", "left_out"}
-    assert [one["threads"] for one in report["limits"]] == [1, 2]
+    limits = [(one["threads"], one["precision"]) for one in report["limits"]]
+    assert limits == [(1, "fp32"), (1, "int8"), (2, "fp32"), (2, "int8")]
     assert all(one["gemm_gflops"] > 0 and one["copy_gbytes"] > 0 for one in report["limits"])
     rows = report["results"]
     assert [row["name"] for row in rows] == [name for name in words[:3] for _ in range(2)]

@@ -1,5 +1,7 @@
 """What the machine can do at all: GEMM in GFLOP/s, copying in GB/s, measured between the rounds of the same run.
 
+GEMM in fp32 is numpy's, in int8 onnxruntime's (uint8 by int8 into int32; an operation is a "FLOP" there too).
+
 Matrix libraries take their number of threads from the environment before they are loaded, so each number of threads is
 measured in a process of its own, which waits while networks are timed.
 """
@@ -23,6 +25,17 @@ from featherseg.runtime.errors import FeathersegError
 GEMM_SIDE = 2048
 COPY_BYTES = 1 << 27  # more than caches hold
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+PRECISIONS = {"fp32": "gemm_gflops", "int8": "int8_gflops"}
+"""Precision -> what a worker calls its GEMM."""
+
+INT8_PRODUCT = (
+    b'\x08\x08:\x82\x01\n%\n\x04left\n\x05right\x12\x07product"\rMatMulInteger\x12\x07productZ\x18\n\x04left\x12'
+    b"\x10\n\x0e\x08\x02\x12\n\n\x03\x12\x01m\n\x03\x12\x01kZ\x19\n\x05right\x12\x10\n\x0e\x08\x03\x12\n\n"
+    b"\x03\x12\x01k\n\x03\x12\x01nb\x1b\n\x07product\x12\x10\n\x0e\x08\x06\x12\n\n\x03\x12\x01m\n\x03\x12\x01nB\x04\n\x00"
+    b"\x10\r"
+)
+"""An ONNX file of one MatMulInteger, left uint8 (m,k) by right int8 (k,n); the base install cannot write one."""
 
 WORKER = f"from {__name__} import main; main()"
 
@@ -74,19 +87,20 @@ class Limits:
         self.spent += time.perf_counter() - begin
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The best of every number of threads, and the median, which tells how busy the machine was."""
+        """The best of every number of threads and precision, and the median, which tells how busy the machine was."""
         return [
             {
                 "device": "cpu",
                 "threads": count,
-                "precision": "fp32",
-                "gemm_gflops": best("gemm_gflops", samples),
+                "precision": precision,
+                "gemm_gflops": best(key, samples),
                 "copy_gbytes": best("copy_gbytes", samples),
-                "gemm_gflops_p50": middle("gemm_gflops", samples),
+                "gemm_gflops_p50": middle(key, samples),
                 "copy_gbytes_p50": middle("copy_gbytes", samples),
                 "samples": len(samples),
             }
             for count, samples in self.samples.items()
+            for precision, key in PRECISIONS.items()
         ]
 
 
@@ -120,17 +134,34 @@ def measurer(threads: int, gemm_side: int, copy_bytes: int) -> Callable[[], dict
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal((gemm_side, gemm_side), np.float32) for _ in range(2))
     product = np.empty_like(left)
+    session = int8_session(threads)
+    whole = {"left": np.full(left.shape, 3, np.uint8), "right": np.full(left.shape, 5, np.int8)}
     source = np.ones(copy_bytes, np.uint8)
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
     pool = ThreadPoolExecutor(threads)  # copying releases Python's lock
 
     def measure() -> dict[str, float]:
+        operations = 2 * gemm_side**3 / 1e9
         gemm = seconds(lambda: np.matmul(left, right, out=product))
+        int8 = seconds(lambda: session.run(None, whole))
         copy = seconds(lambda: list(pool.map(lambda part: np.copyto(*part), parts)))
-        return {"gemm_gflops": 2 * gemm_side**3 / gemm / 1e9, "copy_gbytes": 2 * copy_bytes / copy / 1e9}
+        return {
+            "gemm_gflops": operations / gemm,
+            "int8_gflops": operations / int8,
+            "copy_gbytes": 2 * copy_bytes / copy / 1e9,
+        }
 
     return measure
+
+
+def int8_session(threads: int) -> Any:
+    """`INT8_PRODUCT` in onnxruntime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(INT8_PRODUCT, options, providers=["CPUExecutionProvider"])
 
 
 def seconds(call: Callable[[], object]) -> float:
