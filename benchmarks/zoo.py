@@ -12,6 +12,7 @@ Cards are those inside weights/*.safetensors, and weights/*.json of networks who
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,13 +120,13 @@ TABLES = (
     Table(
         title="CamVid, one protocol for all",
         about="Every network under the very same training, `MODEL_zoo_camvid`: 40 epochs of CamVid's 367 training "
-        "pictures, from ImageNet weights of the backbone where the column says so, crops of 240x320, one seed. "
+        "pictures, from ImageNet weights of the backbone where the column says so, crops of 256x320, one seed. "
         "It was tuned for none of them, and those without pretrained weights are far from converged after 40 epochs.",
-        belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and not trained_further(card),
+        belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and not departures(card),
     ),
     Table(
-        title="CamVid, trained further",
-        about="The same pictures, as long as it helped; the card and the command tell the training.",
+        title="CamVid, trained otherwise",
+        about="The same pictures, longer or in another way; the card and the command tell the training.",
         belongs=lambda card: card["data"]["format"] == "camvid",
     ),
     Table(
@@ -137,9 +138,11 @@ TABLES = (
 )
 
 
-def trained_further(card: Card) -> bool:
-    """Whether it departs from the protocol's length or start."""
-    return "epochs=" in (card["command"] or "") or "init=" in (card["command"] or "")
+def departures(card: Card) -> list[str]:
+    """What of the command departs from the protocol, as loss=wcel: all but places, and the seed."""
+    words = shlex.split(card["command"] or "unknown=")
+    keys = {word: word.partition("=")[0] for word in words if "=" in word}
+    return [word for word, key in keys.items() if key not in ("data.root", "model.pretrained", "seed")]
 
 
 def page_lines(cards: Sequence[Card]) -> Iterator[str]:

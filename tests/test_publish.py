@@ -341,6 +341,11 @@ def test_an_export_beside_published_weights_leaves_their_card(tmp_path: Path) ->
     assert card.read_text() == f"{PUBLISHED}\n# net\n"
 
 
+def test_a_teacher_leaves_the_machine_by_its_name_alone() -> None:
+    card = {"run": {"distill": {"teacher": "/home/me/weights/teacher.safetensors", "weight": 1.0}}}
+    assert shippable(card) == {"run": {"distill": {"teacher": "teacher.safetensors", "weight": 1.0}}}
+
+
 @pytest.mark.parametrize(
     ("path", "kept"),
     [

@@ -21,7 +21,7 @@ from featherseg.training import Run
 from featherseg.training.seeds import Outcome, seeds_json
 from featherseg.training.words import words_between
 
-PATHS = ("data.root", "init", "model.pretrained")
+PATHS = ("data.root", "init", "model.pretrained", "distill.teacher")
 """Keys whose value may be a path."""
 
 CHECKPOINTS = ("best.safetensors", "last.safetensors")

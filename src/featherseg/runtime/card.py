@@ -10,8 +10,8 @@ from typing import Any
 LOCAL = (("data", "root"), ("run", "data", "root"), ("run", "out"), ("run", "init"))
 """Where a card names folders of the machine that trained."""
 
-PRETRAINED = (("model",), ("run", "model"))
-"""Where a card names the weights that a backbone began with: "none", "imagenet" or a path."""
+WEIGHTS = (("model", "pretrained"), ("run", "model", "pretrained"), ("run", "distill", "teacher"))
+"""Where a card names weights, which may be by a path: those that a backbone began with, and a teacher's."""
 
 
 def shippable(card: dict[str, Any]) -> dict[str, Any]:
@@ -19,10 +19,10 @@ def shippable(card: dict[str, Any]) -> dict[str, Any]:
     card = copy.deepcopy(card)
     for place in LOCAL:
         part_of(card, place[:-1]).pop(place[-1], None)
-    for way in PRETRAINED:
-        part = part_of(card, way)
-        if "pretrained" in part:
-            part["pretrained"] = Path(part["pretrained"]).name
+    for place in WEIGHTS:
+        part = part_of(card, place[:-1])
+        if place[-1] in part:
+            part[place[-1]] = Path(part[place[-1]]).name
     if "started_from" in card:
         card["started_from"] = shippable(card["started_from"])
     return card
