@@ -428,6 +428,22 @@ def test_a_norm_behind_a_concatenation_goes_into_its_parts(widths: tuple[int, in
     assert np.abs(run() - before).max() < 1e-5 * np.abs(before).max()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["affnet", "enet"])
+def test_the_graph_of_a_network_is_rewritten(name: str) -> None:
+    """The passes look for what the exporter writes: should it write otherwise, nothing else would tell."""
+    graph = TARGETS["onnx"].trace(*network_and_artefact(name)).graph
+    kinds = [node.op_type for node in graph.node]
+    by_name = {node.name: node.op_type for node in graph.node}
+    assert by_name["normalise"] == "Sub"
+    assert "BatchNormalization" not in kinds or name == "enet"  # ENet has some without a convolution before them
+    first = next(node for node in graph.node if node.op_type in ("Concat", "Add") and node.name.startswith("node_cat"))
+    assert first.op_type == "Add"
+    assert ("fusion.fuse_attention.reduce.taps.weight" in str([node.input for node in graph.node])) == (
+        name == "affnet"
+    )
+
+
 def test_the_layers_on_the_picture_take_the_normalisation() -> None:
     """Where a convolution and a max pool read it; what else reads it keeps the convolution that normalises."""
     rng = np.random.default_rng(2)

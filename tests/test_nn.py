@@ -288,7 +288,7 @@ def test_refining_head() -> None:
     part = lively(RefiningHead((2, 4), 3, output_stride=16, width=8))
     shallow, deep = noise(2, 2, 5, 7), noise(2, 4, 2, 3)
     x = torch.cat([shallow, resize(deep, (5, 7), align_corners=True)], dim=1)
-    y = cbr(cbr(x, part[0].reduce), part[2])
+    y = cbr(cbr(x, part[0]), part[2])
     close(
         part([shallow, deep]),
         torch.einsum("ncij,oc->noij", y, part[4].weight[:, :, 0, 0]) + part[4].bias[:, None, None],

@@ -19,7 +19,7 @@ from trees import folder_tree
 import featherseg
 from featherseg.app import publish, published
 from featherseg.app.cli import main
-from featherseg.app.published import command, portable, start
+from featherseg.app.published import command, start
 from featherseg.data import Sample
 from featherseg.evaluation import Judged
 from featherseg.evaluation.sheet import LIMIT, sheet_of, spread
@@ -29,7 +29,7 @@ from featherseg.models import create_model
 from featherseg.models.checkpoint import read_checkpoint, save_checkpoint
 from featherseg.recipes import RECIPES
 from featherseg.runtime import weights
-from featherseg.runtime.card import shippable
+from featherseg.runtime.card import portable, shippable
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training import Part, Run, train, with_overrides
@@ -341,9 +341,13 @@ def test_an_export_beside_published_weights_leaves_their_card(tmp_path: Path) ->
     assert card.read_text() == f"{PUBLISHED}\n# net\n"
 
 
-def test_a_teacher_leaves_the_machine_by_its_name_alone() -> None:
-    card = {"run": {"distill": {"teacher": "/home/me/weights/teacher.safetensors", "weight": 1.0}}}
-    assert shippable(card) == {"run": {"distill": {"teacher": "teacher.safetensors", "weight": 1.0}}}
+@pytest.mark.parametrize(
+    ("teacher", "kept"),
+    [("/x/weights/big.safetensors", "big.safetensors"), ("ORG/big", "ORG/big"), ("runs/big", "runs/big")],
+)
+def test_a_teacher_leaves_the_machine_without_its_path(teacher: str, kept: str) -> None:
+    card = {"run": {"distill": {"teacher": teacher, "weight": 1.0}}}
+    assert shippable(card) == {"run": {"distill": {"teacher": kept, "weight": 1.0}}}
 
 
 @pytest.mark.parametrize(

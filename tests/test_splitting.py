@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_folding import learned
 
 from featherseg.models import create_model
 from featherseg.nn.blocks import resize
@@ -43,8 +44,8 @@ def test_split_equals_whole(
     """At any sizes, the ratio need not be whole and the deep map not the smaller one."""
     torch.manual_seed(0)
     whole = FusingConv((3, 2, 4, 5), 6, deep=2, bias=bias, align_corners=align_corners).eval()
-    whole.reduce[1].running_mean.uniform_(-1, 1)
-    whole.reduce[1].running_var.uniform_(0.5, 2)
+    whole[1].running_mean.uniform_(-1, 1)
+    whole[1].running_var.uniform_(0.5, 2)
     maps = [torch.randn(batch, c, *size) for c, size in ((3, first), (2, (4, 6)), (4, deep), (5, deep))]
     expected = whole(maps)
     fold_norms(whole)
@@ -56,6 +57,7 @@ def test_split_equals_whole(
     [
         ("affnet", {}, 1),
         ("affnet", {"fusion": "ewa"}, 0),
+        ("affnet", {"fusion": "concat", "plan": "literal"}, 1),
         ("deeplabv3plus", {}, 1),
         ("dsc_deeplab", {"output_stride": 32}, 1),
         ("dsc_deeplab", {"output_stride": 8}, 0),  # half of the sides: nothing to gain
@@ -67,7 +69,7 @@ def test_split_equals_whole(
 @torch.inference_mode()
 def test_networks_score_the_same(name: str, fields: dict[str, object], splits: int) -> None:
     torch.manual_seed(0)
-    network = create_model(name, num_classes=5, **fields).eval()
+    network = learned(create_model(name, num_classes=5, **fields))
     quick = copy.deepcopy(network)
     fold_norms(quick)
     split_fusions(quick)

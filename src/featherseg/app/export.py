@@ -14,9 +14,10 @@ kinds of file:
   executorch  NAME.pte, for phones and boards (XNNPACK), pictures of up to 1024x1024; fp32, int8
   torch       NAME.pt2, a torch.export program for other programs to load; fp32
 
-The file takes uint8 pictures of any size, has mean and std inside, and says of itself what its classes are. It is
-compared with the network on real pictures at three sizes other than the traced one; if they disagree, nothing is
-written. Where labelled pictures are at hand (by default the run's own validation split) the file's mIoU is measured.
+The file takes uint8 pictures (of any size, but for executorch), has mean and std inside, and says of itself what its
+classes are. It is compared with the network on real pictures at three sizes other than the traced one; if they
+disagree, nothing is written. Where labelled pictures are at hand (by default the run's own validation split) the file's
+mIoU is measured.
 
 int8 measures the ranges of the maps on pictures of the training split, or of --calibrate. Where it loses more than
 --max-drop (0.5 points unless given), the layers that cost most stay in float, and the report names them.

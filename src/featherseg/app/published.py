@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from featherseg.models import MODELS, create_model
 from featherseg.models.costs import count_macs, count_parameters
 from featherseg.recipes import RECIPES
 from featherseg.runtime.artefact import Artefact
-from featherseg.runtime.card import shippable
+from featherseg.runtime.card import base_name, portable, shippable
 from featherseg.training import Run
 from featherseg.training.seeds import Outcome, seeds_json
 from featherseg.training.words import words_between
@@ -122,18 +122,6 @@ def command(run: Run) -> str | None:
         ["featherseg", "train", run.recipe]
         + [f"{key}={portable(value) if key in PATHS else value}" for key, value in words]
     )
-
-
-def portable(path: str) -> str:
-    """A path as it was given, where that says nothing of the machine; else its last part."""
-    parts = PurePosixPath(path).parts
-    leads_out = ".." in parts or path.startswith("~") or PurePosixPath(path).is_absolute()
-    return base_name(path) if leads_out or PureWindowsPath(path).drive or "\\" in path else path
-
-
-def base_name(path: str) -> str:
-    """The last part of a path, of either system."""
-    return PureWindowsPath(path).name or path
 
 
 def name_of(outcome: Outcome) -> str:

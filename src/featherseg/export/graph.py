@@ -20,7 +20,7 @@ LARGEST_TRACED = 1 << 14
 
 
 class NormalisingConv(nn.Conv2d):
-    """`Preprocessing` as a 1x1 convolution: one pass over the picture, and in 8-bit files one that stays in 8 bits."""
+    """`Preprocessing` as a 1x1 convolution: one pass over the picture, which `export.picture` takes apart further."""
 
     def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__(3, 3, 1)

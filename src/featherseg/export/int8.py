@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from featherseg.export.lookup import initializer_of, maker_of
+from featherseg.export.lookup import initializer_of, maker_of, readers_of
 from featherseg.runtime.engines import ONNXRUNTIME_SILENT
 from featherseg.runtime.pixels import Picture
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operations that hold weights: what "layer" means here."""
 
-ON_COLOURS = ("Transpose", "Cast", "Sub", "MaxPool", "Conv")
+ON_COLOURS = ("Transpose", "Cast", "Sub", "Pad", "MaxPool", "Conv")
 ON_WIDER = ("Add", "Relu", "Clip", "MaxPool")
 PRODUCTS = ("Mul", "MatMul", "Add")
 
@@ -69,7 +69,7 @@ def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[...
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=[*in_float, *exclude],
+                nodes_to_exclude=[*exclude] if only else [*in_float, *exclude],
                 nodes_to_quantize=list(only),
                 extra_options={"CalibMovingAverage": True},
                 calibration_cache_path=str(ranges),
@@ -79,8 +79,8 @@ def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[...
         yield quantised
 
 
-def costly_layers(model: Any, pictures: Sequence[Picture]) -> list[str]:
-    """The layers, by what quantising them alone costs, the most costly first."""
+def costly_layers(model: Any, pictures: Sequence[Picture], layers: Sequence[str] | None = None) -> list[str]:
+    """The layers, by what quantising them alone costs, the most costly first; without `layers` those of `layers_of`."""
     import onnxruntime
 
     def scores_of(any_model: Any) -> list[Any]:
@@ -90,7 +90,7 @@ def costly_layers(model: Any, pictures: Sequence[Picture]) -> list[str]:
     exact = scores_of(model)
     costs = {}
     with calibrated(model, pictures) as quantised:
-        for name in layers_of(model):
+        for name in layers_of(model) if layers is None else layers:
             moved = scores_of(quantised(only=[name]))
             costs[name] = sum(float(np.square(a - b).mean()) for a, b in zip(moved, exact, strict=True))
     return sorted(costs, key=lambda name: -costs[name])
@@ -106,27 +106,27 @@ def better_in_float(graph: Any) -> set[str]:
     """Nodes that 8 bits make slower or wrong.
 
     - What reads the picture, up to the first wider map and its max pool: onnxruntime keeps the channels of a place side
-      by side in 8 bits, and three of them fill no register. AFFNet's first unit takes 99 ms that way, 27 ms in float.
-    - What is calculated from the picture's size, and products with it (pooling to bins, `nn.splitting`): ranges are
-      measured at one size, and would be those of no other.
-    - Products of two maps, as in attention: they hold no weights.
+      by side in 8 bits, and three of them fill no register. AFFNet's first unit took three times as long that way.
+    - What is calculated from the picture's size, and sums and products with it (pooling to bins, `nn.splitting`):
+      ranges are measured at one size, and would be those of no other.
+    - Matrix products of two maps, as in attention: without weights, onnxruntime has no quick form of them.
     """
     weights = {item.name for item in graph.initializer}
     maps = {item.name for item in graph.input}  # what depends on the picture's pixels, not its size alone
     colours, wider = set(maps), set[str]()  # of these, maps of the picture's three channels, and the first of more
     names = set[str]()
     for node in graph.node:
-        read = {name for name in node.input if name in maps}
+        read = [name for name in node.input if name in maps]
         others = {name for name in node.input if name and name not in maps and name not in weights}
         if read and node.op_type != "Shape":
             maps.update(node.output)
         if not read or (node.op_type in PRODUCTS and others) or (node.op_type == "MatMul" and len(read) == 2):
             names.add(node.name)
-        elif node.op_type in ON_COLOURS and read <= colours:
+        elif node.op_type in ON_COLOURS and colours.issuperset(read):
             names.add(node.name)
-            widens = node.op_type == "Conv" and initializer_of(graph, node.input[1]).dims[0] != 3
-            (wider if widens else colours).update(node.output)
-        elif node.op_type in ON_WIDER and read <= wider:
+            kernel = initializer_of(graph, node.input[1]) if node.op_type == "Conv" else None
+            (colours if kernel is None or kernel.dims[0] == 3 else wider).update(node.output)
+        elif node.op_type in ON_WIDER and wider.issuperset(read):
             names.add(node.name)
             wider.update(node.output if node.op_type != "MaxPool" else ())
     return names
@@ -142,7 +142,8 @@ def pool_before_relu(graph: Any, names: set[str]) -> None:
 
     for pool in [node for node in graph.node if node.op_type == "MaxPool" and node.name in names]:
         relu = maker_of(graph, pool.input[0])
-        if relu is not None and relu.op_type == "Relu":
+        shared = relu is not None and relu.op_type == "Relu" and len(readers_of(graph, pool.input[0])) > 1
+        if shared and len(pool.output) == 1:
             pooled, name = pool.output[0], f"{pool.name}_relu"
             pool.input[0], pool.output[0] = relu.input[0], f"{pooled}_raw"
             graph.node.insert(

@@ -17,12 +17,14 @@ from featherseg.export.lookup import channels_of, initializer_of, maker_of, read
 Factors = npt.NDArray[np.float32]
 
 LANES = 8  # channels that runtimes keep side by side; parts of other widths are copied about to be concatenated
+MOST_ADDED = 32  # channels up to which the products with zeros are cheaper than that
 
 
 def spread_norms(model: Any) -> None:
     """Rewrite, in place, every BatchNormalization whose input is a Concat along the channels that nothing else reads.
 
-    A convolution without bias takes its share into its weights; anything else gets a depth-wise 1x1 convolution.
+    A convolution takes its share into its weights; anything else gets a depth-wise 1x1 convolution. Where the parts'
+    widths would have them copied about, the Concat becomes an Add; see `add_up`.
     """
     graph = model.graph
     weights = {item.name: item for item in graph.initializer}
@@ -39,7 +41,7 @@ def spread_norms(model: Any) -> None:
             scale_part(graph, join, place, *share)
         join.output[0] = norm.output[0]
         graph.node.remove(norm)
-        if any(width % LANES for width in widths):
+        if any(width % LANES for width in widths) and all(is_simple(graph, name) for name in join.input):
             add_up(graph, join, widths)
 
 
@@ -60,12 +62,14 @@ def scale_part(graph: Any, join: Any, place: int, factor: Factors, summand: Fact
     source, name = join.input[place], f"{join.name}_part{place}"
     weight = factor.reshape(-1, 1, 1, 1)
     maker = maker_of(graph, source)
-    kernel = initializer_of(graph, maker.input[1]) if maker is not None and maker.op_type == "Conv" else None
-    if kernel is not None and len(maker.input) == 2 and len(readers_of(graph, source)) == 1:
-        weight = numpy_helper.to_array(kernel) * weight
-        graph.initializer.remove(kernel)
-        maker.input[1] = f"{name}_weight"
-        maker.input.append(f"{name}_bias")
+    if maker is not None and maker.op_type == "Conv" and len(readers_of(graph, source)) == 1 and owned(graph, maker):
+        values = [numpy_helper.to_array(initializer_of(graph, item)) for item in maker.input[1:]]
+        weight = values[0] * weight
+        summand = summand + (values[1] * factor if len(values) == 2 else 0)
+        for item in maker.input[1:]:
+            graph.initializer.remove(initializer_of(graph, item))
+        del maker.input[1:]
+        maker.input.extend([f"{name}_weight", f"{name}_bias"])
     else:
         inputs = [source, f"{name}_weight", f"{name}_bias"]
         node = helper.make_node("Conv", inputs, [name], name=name, group=len(factor), kernel_shape=[1, 1])
@@ -76,11 +80,25 @@ def scale_part(graph: Any, join: Any, place: int, factor: Factors, summand: Fact
     )
 
 
+def owned(graph: Any, convolution: Any) -> bool:
+    """Whether weights and bias of a convolution are in the file, and nobody else's."""
+    names = convolution.input[1:]
+    return all(initializer_of(graph, name) is not None and len(readers_of(graph, name)) == 1 for name in names)
+
+
+def is_simple(graph: Any, name: str) -> bool:
+    """Whether the convolution that makes a map is over all channels, or depth-wise with one kernel a channel."""
+    convolution = maker_of(graph, name)
+    kernel = initializer_of(graph, convolution.input[1])
+    groups = next((entry.i for entry in convolution.attribute if entry.name == "group"), 1)
+    return bool(groups == 1 or (groups == kernel.dims[0] and kernel.dims[1] == 1))
+
+
 def add_up(graph: Any, join: Any, widths: list[int]) -> None:
     """Make a concatenation of two convolutions a sum: each gives all the channels, zero where the other's are."""
     from onnx import helper, numpy_helper
 
-    if len(widths) != 2:
+    if len(widths) != 2 or sum(widths) > MOST_ADDED:
         return
     first, second = widths
     for source, beside in zip(join.input, ((0, second), (first, 0)), strict=True):

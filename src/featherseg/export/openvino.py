@@ -52,8 +52,9 @@ class OpenVINOTarget:
         return quantised, True
 
     def costly_layers(self, model: Any, pictures: Sequence[Picture]) -> list[str]:
-        """The layers, by what quantising them alone costs."""
-        return int8.costly_layers(model, pictures)
+        """The layers, by what quantising them alone costs; the first ones too, which NNCF quantises as well."""
+        layers = [node.name for node in model.graph.node if node.op_type in int8.LAYERS]
+        return int8.costly_layers(model, pictures, layers)
 
     def write(self, model: Any, artefact: Artefact, path: Path) -> None:
         """Write both files."""

@@ -1,7 +1,7 @@
 """The normalised picture, taken into the layers that read it: the largest map of all costs a pass less.
 
 Convolutions take the factor of (x / 255 - mean) / std into their weights; a max pool gets it behind it, where the map
-is a quarter, since a positive factor changes no order. Only the subtraction stays: what lies outside a convolution is
+is smaller, since a positive factor changes no order. Only the subtraction stays: what lies outside a convolution is
 zero once normalised, so it has to be zero, not a colour, before.
 """
 
@@ -26,7 +26,7 @@ def fold_preprocessing(model: Any) -> None:
     if normalise is None:
         return
     source, weight_name, bias_name = normalise.input
-    readers = readers_of(graph, normalise.output[0])
+    readers = readers_behind_pads(graph, normalise.output[0])
     if not readers or not all(takes_factor(graph, node) for node in readers):
         return
     weight, bias = (numpy_helper.to_array(initializer_of(graph, name)) for name in (weight_name, bias_name))
@@ -52,6 +52,25 @@ def fold_preprocessing(model: Any) -> None:
     graph.node.remove(normalise)
     for name in (weight_name, bias_name):
         graph.initializer.remove(initializer_of(graph, name))
+
+
+def readers_behind_pads(graph: Any, name: str) -> list[Any]:
+    """What reads a map, as it is or padded with zeros, which are zero before the factor, too."""
+    readers = []
+    for node in readers_of(graph, name):
+        padded = hasattr(node, "op_type") and node.op_type == "Pad" and pads_with_zero(graph, node)
+        readers += readers_behind_pads(graph, node.output[0]) if padded else [node]
+    return readers
+
+
+def pads_with_zero(graph: Any, node: Any) -> bool:
+    """Whether a Pad adds zeros."""
+    from onnx import numpy_helper
+
+    mode = next((entry.s for entry in node.attribute if entry.name == "mode"), b"constant")
+    value = initializer_of(graph, node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    given = len(node.input) > 2 and bool(node.input[2])
+    return bool(mode == b"constant" and (not given or (value is not None and not numpy_helper.to_array(value).any())))
 
 
 def takes_factor(graph: Any, node: Any) -> bool:

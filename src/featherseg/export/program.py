@@ -33,7 +33,8 @@ class TorchTarget:
             PictureToScores(stripped(copy.deepcopy(network)), artefact).eval(),
             (traced_picture(),),
             dynamic_shapes={"image": free_sides()},
-            # What sizes must fulfil is asked when it runs: that 3 is no multiple of 3 h is more than torch can prove.
+            # Reshaping in `nn.splitting` asks whether sizes divide each other; torch cannot prove that for all sizes,
+            # so it is asked when the program runs.
             prefer_deferred_runtime_asserts_over_guards=True,
         )
 

@@ -66,6 +66,18 @@ class PoolingBranch(nn.Sequential):
         super().__init__(ConvBNReLU(in_channels, WIDTH, 1), nn.MaxPool2d(5, stride=1, padding=2))
 
 
+class AttentionConcat(nn.Module):
+    """Attended maps concatenated at 1/8, then 3x3 CBR to 128 channels; two of them come from 1/32."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.reduce = FusingConv(channels, WIDTH, deep=2)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Maps (N,c_i,h_i,w_i) -> (N,128,h_0,w_0)."""
+        return self.reduce(maps)  # type: ignore[no-any-return]
+
+
 class AttentionSum(nn.Module):
     """Element-wise add (EWA) of attended maps: at 1/8, each brought to 128 channels (3x3 CBR where it has others)."""
 
@@ -113,9 +125,7 @@ class AFFM(nn.Module):
         pooling = pooling or attention
         self.attend = nn.ModuleList(ResidualCBAM(c) for c in channels)
         self.pool = nn.ModuleList(PoolingBranch(c) for c in channels)
-        self.fuse_attention: nn.Module = (
-            FusingConv(channels, WIDTH, deep=2) if attention == "concat" else AttentionSum(channels)
-        )
+        self.fuse_attention: nn.Module = AttentionConcat(channels) if attention == "concat" else AttentionSum(channels)
         self.fuse_pooling: nn.Module = PoolingConcat(len(channels)) if pooling == "concat" else PoolingSum()
         self.join = torch.add if fusion == "ewa" else concat
         self.out_channels = WIDTH if fusion == "ewa" else 2 * WIDTH

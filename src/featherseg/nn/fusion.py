@@ -16,7 +16,7 @@ def concat_at_first(maps: Sequence[Tensor], *, align_corners: bool) -> Tensor:
     return torch.cat([maps[0], *(resize(x, size, align_corners=align_corners) for x in maps[1:])], dim=1)
 
 
-class FusingConv(nn.Module):
+class FusingConv(ConvBNReLU):
     """Resize maps to the first one's size, concatenate, 3x3 CBR.
 
     Args:
@@ -37,13 +37,13 @@ class FusingConv(nn.Module):
         bias: bool = False,
         align_corners: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(sum(channels), out_channels, 3, bias=bias)
         self.channels, self.deep, self.align_corners = tuple(channels), deep, align_corners
-        self.reduce = ConvBNReLU(sum(channels), out_channels, 3, bias=bias)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps (N,c_i,h_i,w_i) -> (N,out,h_0,w_0)."""
-        return self.reduce(concat_at_first(maps, align_corners=self.align_corners))  # type: ignore[no-any-return]
+        joined = concat_at_first(maps, align_corners=self.align_corners)
+        return super().forward(joined)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class RefiningHead(nn.Sequential):

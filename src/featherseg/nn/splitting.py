@@ -11,7 +11,8 @@ y + i out of h rows, and is zero where y + i lies outside, as the convolution's 
 
 For c channels in and o out these are 9 c o h w products for W_ij, 9 o h w W for C and 3 o h H W for R, in place of
 9 c o H W. With maps at a quarter of the sides, AFFNet's fusion takes 6.4 GMACs instead of 13.3 at 1024x2048; at half of
-the sides nothing is gained, so those are resized as ever.
+the sides nothing is gained, so those are resized as ever. C and R grow faster than the picture does, but AFFNet would
+have to see some 12,000 pixels a side to lose by it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class SplitFusion(nn.Module):
 
     def __init__(self, whole: FusingConv) -> None:
         super().__init__()
-        convolution, norm, _ = whole.reduce
+        convolution, norm, _ = whole
         assert isinstance(convolution, nn.Conv2d)
         assert convolution.bias is not None
         assert isinstance(norm, nn.Identity), "fold the batch norm first"

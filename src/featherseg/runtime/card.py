@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 LOCAL = (("data", "root"), ("run", "data", "root"), ("run", "out"), ("run", "init"))
 """Where a card names folders of the machine that trained."""
 
-WEIGHTS = (("model", "pretrained"), ("run", "model", "pretrained"), ("run", "distill", "teacher"))
-"""Where a card names weights, which may be by a path: those that a backbone began with, and a teacher's."""
+PRETRAINED = (("model",), ("run", "model"))
+"""Where a card names the weights that a backbone began with: "none", "imagenet" or a path."""
 
 
 def shippable(card: dict[str, Any]) -> dict[str, Any]:
@@ -19,13 +19,28 @@ def shippable(card: dict[str, Any]) -> dict[str, Any]:
     card = copy.deepcopy(card)
     for place in LOCAL:
         part_of(card, place[:-1]).pop(place[-1], None)
-    for place in WEIGHTS:
-        part = part_of(card, place[:-1])
-        if place[-1] in part:
-            part[place[-1]] = Path(part[place[-1]]).name
+    for way in PRETRAINED:
+        part = part_of(card, way)
+        if "pretrained" in part:
+            part["pretrained"] = base_name(part["pretrained"])
+    distill = part_of(card, ("run", "distill"))
+    if "teacher" in distill:
+        distill["teacher"] = portable(distill["teacher"])
     if "started_from" in card:
         card["started_from"] = shippable(card["started_from"])
     return card
+
+
+def portable(path: str) -> str:
+    """A path as it was given, where that says nothing of the machine; else its last part."""
+    parts = PurePosixPath(path).parts
+    leads_out = ".." in parts or path.startswith("~") or PurePosixPath(path).is_absolute()
+    return base_name(path) if leads_out or PureWindowsPath(path).drive or "\\" in path else path
+
+
+def base_name(path: str) -> str:
+    """The last part of a path, of either system."""
+    return PureWindowsPath(path).name or path
 
 
 def part_of(card: dict[str, Any], way: Sequence[str]) -> dict[str, Any]:
