@@ -237,8 +237,10 @@ def test_a_missing_package_is_seen_before_the_trace(
 def test_a_card_of_ours_is_replaced(tmp_path: Path, quick_trace: None) -> None:
     network, artefact = network_and_artefact("affnet", presence=True)
     for name in ("first", "second"):
-        export(network, replace(artefact, card={"name": name}), tmp_path / "net.onnx", pictures=PICTURES[:1])
-    assert (tmp_path / "net.md").read_text().splitlines()[1] == "# second"
+        export(network, replace(artefact, card={"recipe": name}), tmp_path / "net.onnx", pictures=PICTURES[:1])
+    lines = (tmp_path / "net.md").read_text().splitlines()
+    assert lines[1] == "# net"
+    assert "- recipe: second" in lines
 
 
 def test_the_file_goes_where_load_looks_for_it(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def training_lines(card: dict[str, Any]) -> Iterator[str]:
         runs.insert(0, runs[0]["started_from"])
     if not all("run" in stage for stage in runs):
         return
-    heads = ("epochs", "loss", "learning rate", "batch", "crop", "scale", "EMA", "val mIoU %", "hours")
+    heads = ("epochs", "loss", "teacher", "learning rate", "batch", "crop", "scale", "EMA", "val mIoU %", "hours")
     yield from ("", "## Training", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|")
     for stage in runs:
         run, augment = stage["run"], stage["run"]["augment"]
@@ -91,6 +91,7 @@ def training_lines(card: dict[str, Any]) -> Iterator[str]:
         cells = (
             stage["epochs"],
             fields_text(run["loss"]),
+            Path(run.get("distill", {}).get("teacher") or "-").stem,
             f"{run['optim']['name']} {run['optim']['lr']}, {run['schedule']['name']}",
             run["batch_size"],
             "x".join(str(side) for side in augment["crop_size"]),

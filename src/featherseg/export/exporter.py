@@ -124,7 +124,7 @@ def export(
                 f"{path.name} does not agree with the network", expected=agreement.tolerance, got=agreement.summary(),
                 remedy="nothing was written; keep such a file with --force",
             )  # fmt: skip
-        card = shippable(artefact.card)
+        card = {**shippable(artefact.card), "name": path.stem}
         card["export"] = {**said, **agreement.to_json()}
         if data is not None and agreement.after is not None:
             card["network_scores"] = card.get("scores", {})
