@@ -156,7 +156,7 @@ def test_macs_of_an_operation(kind: str, inputs: list[list[int]], result: list[i
 
 
 def test_the_graph_and_the_network_have_the_same_macs() -> None:
-    """But for what the file writes otherwise: AFFNet's three pools scaled, the first as a sum with zeros (16 for 13)."""
+    """But for what the file writes otherwise: AFFNet's three pools scaled, the first in a sum with zeros."""
     network = stripped(create_model("affnet", num_classes=11))
     places = [(SIZE[0] >> level) * (SIZE[1] >> level) for level in (1, 2, 3)]
     added = (3 * 27 + 16 * 3) * places[0] + 16 * places[1] + 32 * places[2]
