@@ -48,8 +48,9 @@ def test_split_equals_whole(
     whole[1].running_var.uniform_(0.5, 2)
     maps = [torch.randn(batch, c, *size) for c, size in ((3, first), (2, (4, 6)), (4, deep), (5, deep))]
     expected = whole(maps)
-    fold_norms(whole)
-    torch.testing.assert_close(SplitFusion(whole)(maps), expected, atol=2e-5, rtol=1e-4)
+    for _ in range(2):  # with its batch norm, which processes that share batches have in a form that is not folded
+        torch.testing.assert_close(SplitFusion(whole)(maps), expected, atol=2e-5, rtol=1e-4)
+        fold_norms(whole)
 
 
 @pytest.mark.parametrize(

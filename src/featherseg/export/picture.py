@@ -68,9 +68,12 @@ def pads_with_zero(graph: Any, node: Any) -> bool:
     from onnx import numpy_helper
 
     mode = next((entry.s for entry in node.attribute if entry.name == "mode"), b"constant")
-    value = initializer_of(graph, node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    given = len(node.input) > 2 and bool(node.input[2])
-    return bool(mode == b"constant" and (not given or (value is not None and not numpy_helper.to_array(value).any())))
+    if mode != b"constant":
+        return False
+    if len(node.input) < 3 or not node.input[2]:
+        return True
+    value = initializer_of(graph, node.input[2])
+    return value is not None and not numpy_helper.to_array(value).any()
 
 
 def takes_factor(graph: Any, node: Any) -> bool:
