@@ -21,11 +21,14 @@ from featherseg.benchmark.cases import Case, cases_of
 from featherseg.benchmark.contest import Contestant
 from featherseg.benchmark.counting import Counts, count_graph, macs_of
 from featherseg.benchmark.graphs import AnyGraph
+from featherseg.benchmark.layers import collected, layers_of, openvino_macs, shares
 from featherseg.benchmark.plan import Candidate, Plan
 from featherseg.benchmark.street import boundary_cells, street_scores
+from featherseg.benchmark.tables import report_markdown, report_text
 from featherseg.benchmark.tails import numpy_labels, torch_labels, write_with_tail
 from featherseg.benchmark.timing import SHORT_MS, Lap, Race, run_race, summary
 from featherseg.benchmark.workshop import Workshop
+from featherseg.export.openvino import OpenVINOTarget
 from featherseg.models import create_model
 from featherseg.models.costs import count_macs
 from featherseg.models.engine import stripped
@@ -295,6 +298,66 @@ def test_the_int8_limit_is_a_product_of_bytes() -> None:
     left, right = rng.integers(0, 128, (5, 9), np.uint8), rng.integers(-64, 64, (9, 7), np.int8)  # 7 bits: see `int8`
     result = limits.int8_session(1).run(None, {"left": left, "right": right})[0]
     assert np.array_equal(result, left.astype(np.int32) @ right)
+
+
+# --- layers ---
+
+
+def test_layers_multiply_what_the_graph_does(tmp_path: Path) -> None:
+    """Both engines' lists against the count of the graph, which comes from another run of another graph."""
+    source = BUNDLED / "affnet-camvid-int8.onnx"
+    target = OpenVINOTarget()
+    model = target.convert(onnx.load(source), "fp32")
+    target.write(model, AnyGraph(source).artefact, tmp_path / "net.xml")
+    for file in (source, tmp_path / "net.xml"):
+        layers = layers_of(case_of(str(file), tmp_path))
+        assert sum(layer.macs for layer in layers) == count_graph(source, SIZE).macs
+        assert all(layer.ms >= 0 for layer in layers)
+        assert sum(layer.ms for layer in layers) > 0
+        quantised = {layer.in_8_bits for layer in layers if layer.macs}
+        assert quantised == {True, False}
+        assert not any(layer.name.endswith(("_nchwc", "WithoutBiases")) for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("make", "macs"),
+    [
+        (lambda ops, x, w: ops.convolution(x, w(8, 4, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1]), 8 * 4 * 9 * 60),
+        (lambda ops, x, w: ops.group_convolution(x, w(4, 2, 1, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1]), 8 * 9 * 15),
+        (lambda ops, x, w: ops.convolution_backprop_data(x, w(4, 5, 2, 2), [2, 2]), 4 * 60 * 5 * 4),
+        (lambda ops, x, w: ops.matmul(x, w(10, 7), False, False), 4 * 6 * 10 * 7),
+        (lambda ops, x, w: ops.relu(x), 0),
+    ],
+)
+def test_macs_of_openvinos_operations(make: Any, macs: int) -> None:
+    ops = pytest.importorskip("openvino.opset13")
+    picture = ops.parameter([1, 4, 6, 10], np.float32)
+    operation = make(ops, picture, lambda *shape: ops.constant(np.zeros(shape, np.float32)))
+    assert openvino_macs(operation) == macs
+
+
+def test_times_are_medians_without_the_first_runs() -> None:
+    times = [(name, ms) for ms in (90.0, 80.0, 1.0, 3.0, 2.0) for name in ("a", "b")]
+    assert collected(times) == {"a": 2.0, "b": 2.0}
+
+
+def test_a_report_of_layers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["benchmark", "net.onnx", "affnet-camvid-int8", "--size", "64x96", "--rounds", "1", "--layers", "--json"]
+    assert main(words) == 0
+    report = json.loads(capsys.readouterr().out)
+    for row in report["results"]:
+        assert sum(layer["macs"] for layer in row["layers"]) >= row["macs"] > 0  # channels may be padded
+        assert all((layer["macs"] > 0) == (layer["of_gemm"] is not None) for layer in row["layers"])
+    assert {layer["precision"] for layer in report["results"][1]["layers"]} == {None, "fp32", "int8"}
+    for text in (report_text(report), report_markdown(report)):
+        assert text.count("of the time: ") == 6
+        assert "QLinearConv" in text
+        assert text.count("Layers of ") == 2
+
+
+def test_shares_of_the_time() -> None:
+    layers = [{"ms": 5.0, "of_gemm": 0.5}, {"ms": 3.0, "of_gemm": 0.49}, {"ms": 2.0, "of_gemm": None}]
+    assert shares(layers) == {"near": 0.5, "far": 0.3, "other": 0.2}
 
 
 # --- reports ---

@@ -4,6 +4,7 @@
   featherseg benchmark affnet-camvid affnet-camvid,tail=plain --size 448x592 720x960 --threads 1 2
   featherseg benchmark affnet smp_deeplabv3plus,tail=plain lraspp,tail=plain --size 1024x2048
   featherseg benchmark runs/mine other.onnx --size 512x512 --backend onnxruntime torch --memory --out report/
+  featherseg benchmark affnet-camvid affnet-camvid-int8 --size 448x608 --layers
   featherseg benchmark affnet,fusion=ewa --size 512x1024 --backend torch --mode eager compiled --precision fp32 bf16
 
 A candidate is the name of trained weights, a file (.onnx, ours or another's; .xml; .safetensors), a run directory, or a
@@ -85,6 +86,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the order within the rounds (default: 0)")
     parser.add_argument("--memory", action="store_true", help="also peak memory, each row in a process of its own")
     parser.add_argument(
+        "--layers", action="store_true", help="also where the time goes, layer by layer, of onnxruntime and OpenVINO"
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
@@ -126,6 +130,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         num_classes=args.classes,
         picture=args.picture,
         memory=args.memory,
+        layers=args.layers,
         race=Race(seconds=args.seconds, rounds=args.rounds, seed=args.seed),
     )
 

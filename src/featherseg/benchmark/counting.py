@@ -39,6 +39,10 @@ PRODUCTS = {"MatMul", "FusedMatMul", "Gemm", "FusedGemm", "QGemm", "MatMulIntege
 """Operations whose first input is a matrix that is multiplied."""
 
 
+KERNEL = "_kernel_time"
+"""How the name of an operation's event ends, after the operation's own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Counts:
     """For one picture."""
@@ -54,36 +58,52 @@ def count_graph(path: Path | str, size: tuple[int, int]) -> Counts:
         FeathersegError: where the file cannot be run at that size.
     """
     macs = moved = 0
-    for operation in profile(os.fspath(path), size):
+    for operation in counted(os.fspath(path), size):
         macs += macs_of(operation)
         if operation["op_name"] not in VIEWS:
             moved += sum(int(operation[key]) for key in ("activation_size", "parameter_size", "output_size"))
     return Counts(macs=macs, bytes_moved=moved)
 
 
-def profile(path: str, size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    """Every operation that onnxruntime runs, with the shapes of its inputs and outputs."""
+def counted(path: str, size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    """Every operation of the graph after the fusions that are the same on every machine."""
     import onnxruntime
 
     options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.add_session_config_entry("session.disable_prepacking", "1")  # packed weights are left out of the profile
+    for event in profile(path, size, options):
+        yield event["args"]
+
+
+def profile(path: str, size: tuple[int, int], options: Any, *, runs: int = 1) -> list[dict[str, Any]]:
+    """What onnxruntime writes down of every operation in each run: "dur", microseconds, and "args" with all shapes.
+
+    Args:
+        path: an ONNX file that takes one picture.
+        size: (height, width) of the picture.
+        options: of the session; profiling is added to them.
+        runs: how many.
+
+    Raises:
+        FeathersegError: where the file cannot be run at that size.
+    """
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = os.path.join(folder, "profile")
         session = open_session(path, options)
         picture = picture_input(session, path)
+        value = picture.value(np.zeros((*size, 3), np.uint8))
         try:
-            session.run(None, {picture.name: picture.value(np.zeros((*size, 3), np.uint8))})
+            for _ in range(runs):
+                session.run(None, {picture.name: value})
         except Exception as error:  # onnxruntime's errors have no common base but Exception
             height, width = size
             raise FeathersegError(f"{path}: cannot run a picture of {height}x{width} ({first_line(error)})") from error
         finally:
             written = session.end_profiling()
         events = json.loads(Path(written).read_text())
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            yield event["args"]
+    return [event for event in events if event.get("cat") == "Node" and event["name"].endswith(KERNEL)]
 
 
 def macs_of(operation: dict[str, Any]) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from featherseg.benchmark.cases import Case, cases_of
 from featherseg.benchmark.contest import Contestant
 from featherseg.benchmark.counting import Counts, count_graph
+from featherseg.benchmark.layers import Layer, layers_of
 from featherseg.benchmark.limits import Limits
 from featherseg.benchmark.memory import peak_memory
 from featherseg.benchmark.plan import Plan, check
@@ -72,9 +73,10 @@ def measure(plan: Plan, progress: Callable[[str, float], None] = lambda what, do
                 contestants, plan.race, between=limits.measure, progress=lambda done: progress("measure", done)
             )
         all_limits = limits.to_json() + gpu_limits(contestants, plan)
+        layers = [layers_of(case) if plan.layers else [] for case in cases]
     results = [
-        row_of(contestant, lap, counts, peak, all_limits)
-        for contestant, lap, counts, peak in zip(contestants, laps, counted, memory, strict=True)
+        row_of(contestant, lap, counts, peak, all_limits, own_layers)
+        for contestant, lap, counts, peak, own_layers in zip(contestants, laps, counted, memory, layers, strict=True)
     ]
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -136,6 +138,7 @@ def row_of(
     counts: tuple[int | None, int | None],
     peak: dict[str, int | None] | None,
     limits: Sequence[dict[str, Any]],
+    layers: Sequence[Layer],
 ) -> Row:
     """One result."""
     case, subject = contestant.case, contestant.subject
@@ -171,6 +174,22 @@ def row_of(
         "miou": miou,
         "scored_at": scored_at,
         "scored_elsewhere": miou is not None and not alike(scored_at, case.size),
+        "layers": [layer_row(layer, case, subject.precision, limits) for layer in layers],
+    }
+
+
+def layer_row(layer: Layer, case: Case, precision: str, limits: Sequence[dict[str, Any]]) -> Row:
+    """One layer of a result; a layer that multiplies nothing has neither precision nor limit."""
+    own = "int8" if layer.in_8_bits else "fp32" if precision == "int8" else precision
+    gflops = 2e-6 * layer.macs / max(layer.ms, 1e-3)
+    return {
+        "name": layer.name,
+        "operation": layer.operation,
+        "output": list(layer.output),
+        "ms": round(layer.ms, 4),
+        "macs": layer.macs,
+        "precision": own if layer.macs else None,
+        "of_gemm": share(gflops, limit_of(case, own, limits).get("gemm_gflops")) if layer.macs else None,
     }
 
 

@@ -36,6 +36,7 @@ class Plan:
         num_classes: of networks by name.
         picture: a file that is decoded and resized within each call; None: a street, in memory, of the network's size.
         memory: whether the peak memory is measured, each case in a process of its own.
+        layers: whether each layer of the exported files is timed, too, after the race.
     """
 
     candidates: tuple[str, ...]
@@ -49,6 +50,7 @@ class Plan:
     num_classes: int = 19
     picture: Path | None = None
     memory: bool = False
+    layers: bool = False
     race: Race = field(default_factory=Race)
 
 

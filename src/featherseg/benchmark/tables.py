@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from featherseg.benchmark.layers import NEAR, shares
+
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row], str]]
 
@@ -50,6 +52,9 @@ given. "CPU ms" is the processor time of all threads, end to end; it hardly feel
 by what copying reaches. Both go by the best sample of the limit, so on a busy machine they are too low. "MB moved" is a
 count, not a measurement: inputs, outputs and weights of every operation after onnxruntime's fusions."""
 
+SLOWEST = 20
+"""Layers that a report for people names; the JSON has all."""
+
 ELSEWHERE = "* measured at another size than the one timed here."
 RANDOM = "Labels of networks with random weights are made from scores as of a street, the same for all."
 
@@ -66,6 +71,8 @@ def report_text(report: dict[str, Any]) -> str:
         f"{report['settings']['rounds']} rounds, rows in turn",
         *notes(report),
     ]
+    for row in layered(rows):
+        lines += ["", layers_title(row), *layers_shares(row), "", *aligned(layers_cells(row))]
     return "\n".join(lines)
 
 
@@ -81,11 +88,60 @@ def report_markdown(report: dict[str, Any], title: str = "Benchmark") -> str:
         *limit_lines(report["limits"]),
         *notes(report),
     )
-    table = cells(rows, (*SETTINGS, *filled(rows)))
-    lines = [f"| {' | '.join(line)} |" for line in table]
-    lines.insert(1, "|---" * len(table[0]) + "|")
+    table = markdown(cells(rows, (*SETTINGS, *filled(rows))))
     explained = EXPLAINED.format(rounds=report["settings"]["rounds"])
-    return "\n".join([f"# {title}", "", *lines, "", explained, "", *(f"- {fact}" for fact in facts), ""])
+    lines = [f"# {title}", "", *table, "", explained, "", *(f"- {fact}" for fact in facts), ""]
+    for row in layered(rows):
+        lines += [f"## {layers_title(row)}", "", *(f"- {share}" for share in layers_shares(row)), ""]
+        lines += [*markdown(layers_cells(row)), ""]
+    return "\n".join(lines)
+
+
+def layered(rows: Sequence[Row]) -> list[Row]:
+    """The rows whose layers were timed."""
+    return [row for row in rows if row["layers"]]
+
+
+def layers_title(row: Row) -> str:
+    """Whose layers, and their time in all."""
+    size = "x".join(map(str, row["size"]))
+    whole = sum(layer["ms"] for layer in row["layers"])
+    where = f"{row['name']}, {row['backend']}, {row['precision']}, {size}, {row['threads']} thread(s)"
+    return f"Layers of {where}: {len(row['layers'])}, {whole:.1f} ms in all"
+
+
+def layers_shares(row: Row) -> Iterator[str]:
+    """Of the time, by the distance to the machine's limit."""
+    kinds = shares(row["layers"])
+    yield f"{percent(kinds['near'])} of the time: matrix products within {NEAR:g}x of the GEMM limit"
+    yield f"{percent(kinds['far'])} of the time: matrix products further from it"
+    yield f"{percent(kinds['other'])} of the time: all that multiplies no matrix"
+
+
+def layers_cells(row: Row) -> list[list[str]]:
+    """The slowest layers."""
+    whole = sum(layer["ms"] for layer in row["layers"])
+    slowest = sorted(row["layers"], key=lambda layer: -layer["ms"])[:SLOWEST]
+    lines = [
+        [
+            layer["name"],
+            layer["operation"],
+            "x".join(map(str, layer["output"])),
+            layer["precision"] or "",
+            f"{layer['ms']:.2f}",
+            percent(layer["ms"] / whole),
+            scaled(layer["macs"] or None, 1e-6, 1),
+            percent(layer["of_gemm"]),
+        ]
+        for layer in slowest
+    ]
+    return [["slowest layers", "operation", "gives", "precision", "ms", "of all", "MMACs", "of GEMM"], *lines]
+
+
+def markdown(table: Sequence[Sequence[str]]) -> list[str]:
+    """A table of a page; its heads first."""
+    lines = [f"| {' | '.join(line)} |" for line in table]
+    return [lines[0], "|---" * len(table[0]) + "|", *lines[1:]]
 
 
 def cells(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[str]]:
