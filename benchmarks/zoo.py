@@ -1,10 +1,11 @@
-"""The zoo's tables, in docs/zoo.md and README.md, from the cards of the networks and from measured latencies.
+"""The zoo's tables and its picture, in docs and README.md, from the cards of the networks and measured latencies.
 
     python benchmarks/zoo.py
 
-Latencies are those of benchmarks/results/zoo-latency.json, written by
+Latencies are those of benchmarks/results/zoo-latency.json. They depend on no weights, so they are those of the
+networks by name, at the size that the protocol scores at:
 
-    featherseg benchmark NETWORK... --size 448x592 --classes 11 --json > benchmarks/results/zoo-latency.json
+    featherseg benchmark NETWORK... --size 480x640 --classes 11 --json > benchmarks/results/zoo-latency.json
 
 Cards are those inside weights/*.safetensors, and weights/*.json of networks whose weights are not shipped.
 """
@@ -18,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from featherseg.benchmark.chart import write_chart
 from featherseg.models import MODELS
 from featherseg.models.checkpoint import read_checkpoint
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LATENCIES = HERE / "results" / "zoo-latency.json"
+PICTURE = HERE / "results" / "zoo.png"
 BEGIN, END = "<!-- zoo: written by benchmarks/zoo.py -->", "<!-- /zoo -->"
 
 Card = dict[str, Any]
@@ -58,15 +61,20 @@ def read_cards() -> list[Card]:
 
 def scores(card: Card) -> Card:
     """The scores on the split that it was chosen by."""
-    return next(iter(card["scores"].values()))  # type: ignore[no-any-return]
+    return next(iter(card["scores"].values()))
 
 
-def latencies() -> dict[str, float]:
-    """Network -> measured milliseconds of one picture; empty before the first measurement."""
+def latencies() -> dict[str, Card]:
+    """Network -> its row of the measurement; empty before the first one."""
     if not LATENCIES.is_file():
         return {}
-    rows = json.loads(LATENCIES.read_text("utf-8"))["results"]
-    return {row["candidate"]: row["times"]["network"]["p50"] for row in rows}
+    return {row["name"]: row for row in json.loads(LATENCIES.read_text("utf-8"))["results"]}
+
+
+def time_of(card: Card, timed: dict[str, Card]) -> float | None:
+    """Milliseconds of one picture, end to end; None where its network was not measured."""
+    row = timed.get(card["model"]["name"])
+    return None if row is None else row["ms"]["total"]["p50"]
 
 
 def columns() -> list[Column]:
@@ -79,7 +87,7 @@ def columns() -> list[Column]:
         Column("parameters", lambda card: card["params"], lambda count: f"{count:,}", min),
         Column("GMACs", lambda card: card["macs"] / 1e9, lambda count: f"{count:.2f}", min),
         Column("file, MB", lambda card: card["bytes"], lambda size: "-" if size is None else f"{size / 1e6:.2f}", min),
-        Column("CPU, ms", lambda card: timed.get(card["model"]["name"]), milliseconds, min),
+        Column("CPU, ms", lambda card: time_of(card, timed), milliseconds, min),
         Column("val mIoU %", lambda card: scores(card)["miou"], lambda miou: f"{100 * miou:.2f}", max),
         Column("spread", lambda card: card["spread"], spread_text),
     ]
@@ -161,9 +169,10 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
         timed = json.loads(LATENCIES.read_text("utf-8"))
         row, machine = timed["results"][0], timed["machine"]
         height, width = row["size"]
-        yield f"- CPU, ms: median time of one {width}x{height} picture in {row['backend']}, {row['precision']}, the"
-        yield f"  network alone, {row['threads']} threads, all in one interleaved run on {machine['cpu']}, commit"
-        yield f"  {machine['commit']}."
+        yield f"- CPU, ms: median time from a picture of {height}x{width} in memory to its labels by label_scores, in"
+        yield f"  {row['backend']}, {row['precision']}, {row['threads']} threads, all in one interleaved run on"
+        yield f"  {machine['cpu']}, commit {machine['commit']}."
+        yield from ("", f"![mIoU on CamVid's val split against CPU time](../{PICTURE.relative_to(ROOT)})")
     left = list(cards)
     shown = columns()
     for table in TABLES:
@@ -190,9 +199,24 @@ def readme_lines(cards: Sequence[Card]) -> Iterator[str]:
     yield from (line.replace("](../weights/", "](weights/") for line in lines)
 
 
+def write_picture(cards: Sequence[Card]) -> None:
+    """Accuracy against latency, of the networks of CamVid that were timed."""
+    timed = latencies()
+    write_chart(
+        [
+            {**timed[card["model"]["name"]], "name": card["name"], "miou": scores(card)["miou"]}
+            for card in cards
+            if card["data"]["format"] == "camvid" and card["model"]["name"] in timed
+        ],
+        PICTURE,
+    )
+
+
 def write_page() -> None:
-    """Write docs/zoo.md, and README.md between its marks."""
+    """Write docs/zoo.md, and README.md between its marks; the picture where something was timed."""
     cards = read_cards()
+    if LATENCIES.is_file():
+        write_picture(cards)
     (ROOT / "docs" / "zoo.md").write_text("\n".join(page_lines(cards)) + "\n", "utf-8")
     readme = ROOT / "README.md"
     before, rest = readme.read_text("utf-8").split(BEGIN)

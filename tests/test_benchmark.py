@@ -355,6 +355,13 @@ def test_a_report_of_layers(here: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert text.count("Layers of ") == 2
 
 
+def test_torch_tells_no_layers(here: Path) -> None:
+    plan = Plan(candidates=("fast_scnn",), sizes=(SIZE,), backends=("torch",), threads=(1,), layers=True, race=QUICK)
+    report = measuring.measure(plan)
+    assert [row["layers"] for row in report["results"]] == [[]]
+    assert report["left_out"] == ["layers of fast_scnn in torch on cpu, which does not tell them"]
+
+
 def test_shares_of_the_time() -> None:
     layers = [{"ms": 5.0, "of_gemm": 0.5}, {"ms": 3.0, "of_gemm": 0.49}, {"ms": 2.0, "of_gemm": None}]
     assert shares(layers) == {"near": 0.5, "far": 0.3, "other": 0.2}

@@ -52,15 +52,18 @@ class Layer:
     in_8_bits: bool
 
 
+def tells_layers(case: Case) -> bool:
+    """Whether the engine of a case tells its layers: onnxruntime and OpenVINO do, on a CPU."""
+    return case.backend in ("onnxruntime", "openvino") and case.device == "cpu"
+
+
 def layers_of(case: Case) -> list[Layer]:
-    """The layers of a case in the order in which they run; none for torch, which has no such list.
+    """The layers of a case whose engine tells them, in the order in which they run.
 
     Raises:
         FeathersegError: where the file cannot be run at the case's size.
     """
-    if case.backend == "onnxruntime":
-        return onnxruntime_layers(case)
-    return openvino_layers(case) if case.backend == "openvino" else []
+    return onnxruntime_layers(case) if case.backend == "onnxruntime" else openvino_layers(case)
 
 
 def onnxruntime_layers(case: Case) -> list[Layer]:

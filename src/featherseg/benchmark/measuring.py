@@ -14,7 +14,7 @@ from typing import Any
 from featherseg.benchmark.cases import Case, cases_of
 from featherseg.benchmark.contest import Contestant
 from featherseg.benchmark.counting import Counts, count_graph
-from featherseg.benchmark.layers import Layer, layers_of
+from featherseg.benchmark.layers import Layer, layers_of, tells_layers
 from featherseg.benchmark.limits import Limits
 from featherseg.benchmark.memory import peak_memory
 from featherseg.benchmark.plan import Plan, check
@@ -73,7 +73,9 @@ def measure(plan: Plan, progress: Callable[[str, float], None] = lambda what, do
                 contestants, plan.race, between=limits.measure, progress=lambda done: progress("measure", done)
             )
         all_limits = limits.to_json() + gpu_limits(contestants, plan)
-        layers = [layers_of(case) if plan.layers else [] for case in cases]
+        layers = [layers_of(case) if plan.layers and tells_layers(case) else [] for case in cases]
+    mute = [case for case in cases if plan.layers and not tells_layers(case)]
+    untold = [f"layers of {case.name} in {case.backend} on {case.device}, which does not tell them" for case in mute]
     results = [
         row_of(contestant, lap, counts, peak, all_limits, own_layers)
         for contestant, lap, counts, peak, own_layers in zip(contestants, laps, counted, memory, layers, strict=True)
@@ -84,7 +86,7 @@ def measure(plan: Plan, progress: Callable[[str, float], None] = lambda what, do
         "settings": settings_of(plan, rounds=len(laps[0])),
         "limits": all_limits,
         "results": results,
-        "left_out": left_out,
+        "left_out": left_out + untold,
     }
 
 
