@@ -86,7 +86,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the order within the rounds (default: 0)")
     parser.add_argument("--memory", action="store_true", help="also peak memory, each row in a process of its own")
     parser.add_argument(
-        "--layers", action="store_true", help="also where the time goes, layer by layer; onnxruntime and OpenVINO tell it, on a CPU"
+        "--layers",
+        action="store_true",
+        help="also where the time goes, layer by layer (onnxruntime, OpenVINO)",
     )
     parser.add_argument(
         "--out",
