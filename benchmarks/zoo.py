@@ -171,7 +171,8 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
         height, width = row["size"]
         yield f"- CPU, ms: median time from a picture of {height}x{width} in memory to its labels by label_scores, in"
         yield f"  {row['backend']}, {row['precision']}, {row['threads']} threads, all in one interleaved run on"
-        yield f"  {machine['cpu']}, commit {machine['commit']}, load average before and after {machine['load_average']}:"
+        yield f"  {machine['cpu']}, commit {machine['commit']},"
+        yield f"  load average before and after {machine['load_average']}:"
         yield f"  above {row['threads']} other work took a part of the cores, and the times are too long."
         yield from ("", f"![mIoU on CamVid's val split against CPU time](../{PICTURE.relative_to(ROOT)})")
     left = list(cards)
