@@ -242,6 +242,14 @@ def test_the_grid_leaves_out_what_cannot_be_and_says_so(here: Path, monkeypatch:
         assert Case.from_json(json.loads(json.dumps(case.to_json()))) == case
 
 
+def test_a_wrong_name_stops_before_anything_is_exported(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Workshop(here)
+    monkeypatch.setattr(made, "onnx", lambda network: pytest.fail("exported"))
+    for word in ("afnet", "affnet,fusion=ewaa"):
+        with pytest.raises(FeathersegError, match="did you mean"):
+            cases_of(Plan(candidates=("affnet", word), sizes=(SIZE,)), made)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -69,13 +69,14 @@ def cases_of(plan: Plan, workshop: Workshop) -> tuple[list[Case], list[str]]:
     """
     cases: list[Case] = []
     left_out: list[str] = []
-    for text in plan.candidates:
-        candidate = Candidate.parse(text)
+    candidates = [Candidate.parse(text) for text in plan.candidates]
+    networks = [network_of(candidate, plan.num_classes) for candidate in candidates]  # a wrong name stops here
+    for candidate, network in zip(candidates, networks, strict=True):
         before = len(cases)
         refusals: list[FeathersegError] = []
         for backend in plan.backends:
             try:
-                cases += cases_on(candidate, backend, plan, workshop, refusals)
+                cases += cases_on(candidate, network, backend, plan, workshop, refusals)
             except FeathersegError as error:
                 refusals.append(error)
         if len(cases) == before:
@@ -91,14 +92,23 @@ def cases_of(plan: Plan, workshop: Workshop) -> tuple[list[Case], list[str]]:
     return list(dict.fromkeys(cases)), left_out
 
 
+def network_of(candidate: Candidate, num_classes: int) -> Network | None:
+    """The network that a candidate names; None for trained weights and paths."""
+    if not is_network(candidate.what):
+        return None
+    return Network(candidate.what, num_classes, tuple(candidate.fields.items()))
+
+
 def cases_on(
-    candidate: Candidate, backend: str, plan: Plan, workshop: Workshop, refusals: list[FeathersegError]
+    candidate: Candidate,
+    network: Network | None,
+    backend: str,
+    plan: Plan,
+    workshop: Workshop,
+    refusals: list[FeathersegError],
 ) -> Iterator[Case]:
     """A candidate's cases on one backend; what cannot be is added to the refusals."""
-    network = None
-    if is_network(candidate.what):
-        network = Network(candidate.what, plan.num_classes, tuple(candidate.fields.items()))
-    else:
+    if network is None:
         path = locate(candidate.what, backend)
         backend = backend_of(str(path), backend)
         if candidate.fields:
