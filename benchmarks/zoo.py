@@ -197,7 +197,7 @@ def readme_lines(cards: Sequence[Card]) -> Iterator[str]:
     """The table in README.md: what is shipped, and what one would pick instead."""
     chosen = ("network", "from", "parameters", "GMACs", "file, MB", "CPU, ms", "val mIoU %")
     shown = [column for column in columns() if column.head in chosen]
-    rows = [card for card in cards if card["bytes"] or MODELS[card["model"]["name"]].paper is None]
+    rows = [card for card in cards if card["bytes"] or not MODELS[card["model"]["name"]].paper]
     lines = table_lines(rows, shown)
     yield from (line.replace("](../weights/", "](weights/") for line in lines)
 
