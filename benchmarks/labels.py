@@ -15,49 +15,16 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from featherseg.benchmark.tails import Labels, Scores, numpy_labels, torch_labels
 from featherseg.runtime import label_scores
 
-Scores = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.integer]
+numpy_tail = partial(numpy_labels, align_corners=False)
 Tail = Callable[[Scores, tuple[int, int]], Labels]
-
-
-def numpy_tail(scores: Scores, size: tuple[int, int]) -> Labels:
-    """The plain computation: resize columns, then rows, of all classes; argmax."""
-    (y0, y1, fy), (x0, x1, fx) = (
-        neighbours(places, pixels) for places, pixels in zip(scores.shape[1:], size, strict=True)
-    )
-    wide = scores[:, :, x0] * (1 - fx) + scores[:, :, x1] * fx
-    full = wide[:, y0] * (1 - fy)[:, None] + wide[:, y1] * fy[:, None]
-    labels: Labels = full.argmax(axis=0)
-    return labels
-
-
-def neighbours(places: int, pixels: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Scores]:
-    position = np.clip((np.arange(pixels) + 0.5) * places / pixels - 0.5, 0, places - 1)
-    low = np.floor(position).astype(np.intp)
-    return low, np.minimum(low + 1, places - 1), (position - low).astype(np.float32)
-
-
-def torch_tail(threads: int) -> Tail:
-    import torch
-
-    torch.set_num_threads(threads)
-
-    def tail(scores: Scores, size: tuple[int, int]) -> Labels:
-        with torch.inference_mode():
-            full = torch.nn.functional.interpolate(
-                torch.from_numpy(scores)[None], size=size, mode="bilinear", align_corners=False
-            )
-            labels: Labels = full[0].argmax(dim=0).numpy()
-            return labels
-
-    return tail
 
 
 def street(shape: tuple[int, int, int], rng: np.random.Generator) -> Scores:
@@ -128,7 +95,7 @@ def main() -> None:
 
     tails: dict[str, Tail] = {"label_scores": label_scores, "numpy": numpy_tail}
     if importlib.util.find_spec("torch"):
-        tails["torch"] = torch_tail(args.threads)
+        tails["torch"] = partial(torch_labels, align_corners=False, threads=args.threads)
     rng = np.random.default_rng(0)
     shape = (args.classes, *args.scores)
     rows = [

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from featherseg.benchmark.chart import write_chart
-from featherseg.models import MODELS
+from featherseg.benchmark.plan import Candidate
+from featherseg.models import MODELS, ModelConfig
 from featherseg.models.checkpoint import read_checkpoint
 
 HERE = Path(__file__).resolve().parent
@@ -64,16 +65,40 @@ def scores(card: Card) -> Card:
     return next(iter(card["scores"].values()))
 
 
-def latencies() -> dict[str, Card]:
-    """Network -> its row of the measurement; empty before the first one."""
+class Case(NamedTuple):
+    """What a latency depends on."""
+
+    network: str
+    config: ModelConfig
+    size: tuple[int, int]
+    classes: int
+
+    @classmethod
+    def of(cls, network: str, fields: Mapping[str, Any], size: Sequence[int], classes: int) -> Case:
+        """Of a network with some of its fields; with what it began plays no part."""
+        rest = {name: value for name, value in fields.items() if name != "pretrained"}
+        return cls(network, MODELS[network].of(rest), (size[0], size[1]), classes)
+
+
+def latencies() -> dict[Case, Card]:
+    """What was timed -> its row of the measurement; empty before the first one."""
     if not LATENCIES.is_file():
         return {}
-    return {row["name"]: row for row in json.loads(LATENCIES.read_text("utf-8"))["results"]}
+    measured = json.loads(LATENCIES.read_text("utf-8"))
+    rows = [(Candidate.parse(row["name"]), row) for row in measured["results"]]
+    classes = measured["settings"]["num_classes"]
+    return {Case.of(typed.what, typed.fields, row["size"], classes): row for typed, row in rows}
 
 
-def time_of(card: Card, timed: dict[str, Card]) -> float | None:
-    """Milliseconds of one picture, end to end; None where its network was not measured."""
-    row = timed.get(card["model"]["name"])
+def case_of(card: Card) -> Case:
+    """What the network of a card would be timed as."""
+    fields = {name: value for name, value in card["model"].items() if name != "name"}
+    return Case.of(card["model"]["name"], fields, card["input_size"], len(scores(card)["iou"]))
+
+
+def time_of(card: Card, timed: dict[Case, Card]) -> float | None:
+    """Milliseconds of one picture, end to end; None where its network was not measured so."""
+    row = timed.get(case_of(card))
     return None if row is None else row["ms"]["total"]["p50"]
 
 
@@ -128,7 +153,7 @@ TABLES = (
     Table(
         title="CamVid, one protocol for all",
         about="Every network under the very same training, `MODEL_zoo_camvid`: 40 epochs of CamVid's 367 training "
-        "pictures, from ImageNet weights of the backbone where the column says so, crops of 256x320, one seed. "
+        "pictures, from ImageNet weights of the backbone where the column says so, crops of 256x320. "
         "It was tuned for none of them, and those without pretrained weights are far from converged after 40 epochs.",
         belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and not departures(card),
     ),
@@ -147,10 +172,10 @@ TABLES = (
 
 
 def departures(card: Card) -> list[str]:
-    """What of the command departs from the protocol, as loss=wcel: all but places, and the seed."""
+    """What of the command departs from the protocol, as loss=wcel: all but places, the seed, and the network itself."""
     words = shlex.split(card["command"] or "unknown=")
     keys = {word: word.partition("=")[0] for word in words if "=" in word}
-    return [word for word, key in keys.items() if key not in ("data.root", "model.pretrained", "seed")]
+    return [word for word, key in keys.items() if key not in ("data.root", "seed") and not key.startswith("model.")]
 
 
 def page_lines(cards: Sequence[Card]) -> Iterator[str]:
@@ -164,13 +189,18 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
     yield "  networks whose weights are not shipped (file: -), of the network as trained."
     yield "- spread: sample standard deviation over seeds where there are several, else the 95 % bootstrap interval"
     yield "  over the val pictures, which says nothing about another seed."
-    yield "- GMACs: multiply-accumulates at the size that the network sees a picture at, up to its classifier."
+    yield "- began with: ImageNet is `mobilenet_v2_imagenet.safetensors`, MobileNetV2's weights in torchvision's names,"
+    yield "  widened from 8 bits; `model.pretrained=imagenet` takes timm's or torchvision's published ones instead."
+    yield "- GMACs: multiply-accumulates at the size that the network sees a picture at, up to its classifier. The"
+    yield "  exported file, which is what is timed, may need fewer, AFFNet's a third: a convolution behind an"
+    yield "  enlargement is done before it."
     if LATENCIES.is_file():
         timed = json.loads(LATENCIES.read_text("utf-8"))
         row, machine = timed["results"][0], timed["machine"]
         height, width = row["size"]
         yield f"- CPU, ms: median time from a picture of {height}x{width} in memory to its labels by label_scores, in"
-        yield f"  {row['backend']}, {row['precision']}, {row['threads']} threads, all in one interleaved run on"
+        yield f"  {row['backend']}, {row['precision']}, {row['threads']} threads, with random weights (labels"
+        yield "  are made from scores as of a street), all in one interleaved run on"
         yield f"  {machine['cpu']}, commit {machine['commit']},"
         yield f"  load average before and after {machine['load_average']}:"
         yield f"  above {row['threads']} other work took a part of the cores, and the times are too long."
@@ -194,10 +224,11 @@ def terms(cards: Sequence[Card]) -> list[str]:
 
 
 def readme_lines(cards: Sequence[Card]) -> Iterator[str]:
-    """The table in README.md: what is shipped, and what one would pick instead."""
+    """The table in README.md: on CamVid, what is shipped, and what one would pick instead."""
     chosen = ("network", "from", "parameters", "GMACs", "file, MB", "CPU, ms", "val mIoU %")
     shown = [column for column in columns() if column.head in chosen]
-    rows = [card for card in cards if card["bytes"] or not MODELS[card["model"]["name"]].paper]
+    camvid = [card for card in cards if card["data"]["format"] == "camvid"]
+    rows = [card for card in camvid if card["bytes"] or not MODELS[card["model"]["name"]].paper]
     lines = table_lines(rows, shown)
     yield from (line.replace("](../weights/", "](weights/") for line in lines)
 
@@ -207,9 +238,9 @@ def write_picture(cards: Sequence[Card]) -> None:
     timed = latencies()
     write_chart(
         [
-            {**timed[card["model"]["name"]], "name": card["name"], "miou": scores(card)["miou"]}
+            {**timed[case_of(card)], "name": card["name"], "miou": scores(card)["miou"]}
             for card in cards
-            if card["data"]["format"] == "camvid" and card["model"]["name"] in timed
+            if card["data"]["format"] == "camvid" and case_of(card) in timed
         ],
         PICTURE,
     )

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from featherseg.backbones import BACKBONES, Features, create_encoder
 from featherseg.models.costs import count_parameters
+from featherseg.recipes import RECIPES
 from featherseg.runtime.errors import FeathersegError
+from featherseg.training.progress import Reporter
 
 SIZE = (65, 97)
 
@@ -150,6 +152,15 @@ def test_how_many_tensors_were_found_is_said(mobilenet: nn.Module, tmp_path: Pat
     with caplog.at_level("INFO", logger="featherseg"):
         create_encoder("mobilenetv2", pretrained=str(tmp_path / "weights.pth"))
     assert "255 of the backbone's 255 tensors" in caplog.text
+
+
+def test_a_training_says_what_was_taken(mobilenet: nn.Module, tmp_path: Path, capsys) -> None:
+    torch.save(mobilenet.state_dict(), tmp_path / "weights.pth")
+    with Reporter(RECIPES["hybrid_fusion_folder"]()).listening():
+        create_encoder("mobilenetv2", pretrained=str(tmp_path / "weights.pth"))
+    assert (
+        capsys.readouterr().err == f"model.pretrained={tmp_path}/weights.pth: 255 of the backbone's 255 tensors taken\n"
+    )
 
 
 def refusal(name: str, **fields: object) -> str:

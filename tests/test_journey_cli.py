@@ -77,6 +77,16 @@ def test_from_labelled_pictures_to_a_mask(tmp_path: Path, capsys: pytest.Capture
     assert code == 2
     assert "nowhere" in err
 
+    for words, message in (
+        (["--data", "folder"], "--data is the layout of --root"),
+        (["--calibrate", str(photo.parent), "--split", "val"], "--split is of labelled pictures"),
+        (["--calibrate", str(photo.parent), "--root", str(data)], "--calibrate in fp32: nothing is calibrated"),
+        (["--split", "test"], "test"),  # of the run's own pictures
+    ):
+        code, out, err = said(capsys, "export", str(run), "--to", "onnx", *words)
+        assert (code, out) == (2, "")
+        assert message in err
+
 
 @pytest.mark.parametrize(
     ("words", "message"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_onnx import CLASSES, write_network
 
@@ -80,8 +82,22 @@ def test_weights_with_their_cards(capsys: pytest.CaptureFixture[str], no_weights
     assert "stranger" not in text
 
 
+def test_the_card_of_an_openvino_file_is_read_without_openvino(
+    capsys: pytest.CaptureFixture[str], no_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    opset = importlib.import_module("openvino.opset13")
+    picture = opset.parameter([1, 4], np.float32)
+    model = openvino.Model([opset.relu(picture)], [picture])
+    card = {"model": {"name": "spssnet"}, "data": {"format": "voc"}, "scores": {"val": {"miou": 0.5}}}
+    model.set_rt_info(artefact(**card), "featherseg")
+    openvino.save_model(model, no_weights / "mine.xml")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert as_data(capsys)["spssnet"]["weights"] == [{"name": "mine", "data": "voc", "miou": 0.5}]
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff" * 40, struct.pack("<Q", 4) + b"nope"])
-@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".xml"])
 def test_a_broken_file_does_not_hide_the_rest(
     capsys: pytest.CaptureFixture[str], no_weights: Path, suffix: str, content: bytes
 ) -> None:

@@ -67,11 +67,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="own|HxW",
         help="the size at which the file is to see pictures, and is scored (default: the one of the run)",
     )
-    parser.add_argument(
-        "--data", default="auto", choices=("auto", *FORMATS), help="the layout of the labelled pictures"
-    )
-    parser.add_argument("--root", type=Path, help="their folder (default: the run's own data)")
-    parser.add_argument("--split", default="val", help="which part of them (default: %(default)s)")
+    parser.add_argument("--root", type=Path, help="labelled pictures (default: the run's own)")
+    parser.add_argument("--data", choices=("auto", *FORMATS), help="the layout of --root (default: auto)")
+    parser.add_argument("--split", help="which part of them (default: that which the run was chosen by, of --root val)")
     parser.add_argument(
         "--calibrate", type=Path, metavar="DIR", help="a folder of pictures without labels, to compare and calibrate on"
     )
@@ -141,14 +139,23 @@ def beside(checkpoint: Path, suffix: str, precision: str) -> Path:
 def labelled(args: argparse.Namespace, artefact: Artefact) -> SegData | None:
     """The labelled pictures asked for, else the run's own validation split where it is at hand, else none."""
     if args.root is not None:
-        return open_data(args.root, args.data, args.split, classes=classes_of(artefact))
+        if args.calibrate is not None and args.precision != "int8":
+            raise FeathersegError(
+                f"--calibrate in {args.precision}: nothing is calibrated, and --root has the pictures to compare on",
+                remedy="leave one out",
+            )
+        return open_data(args.root, args.data or "auto", args.split or "val", classes=classes_of(artefact))
+    if args.data is not None:
+        raise FeathersegError("--data is the layout of --root", remedy="add --root DIR, or leave it out")
     if args.calibrate is not None:
+        if args.split is not None:
+            raise FeathersegError("--split is of labelled pictures", remedy="add --root DIR, or leave it out")
         return None
     own = artefact.card.get("run", {}).get("data", {})
     root = Path(own.get("root") or "")
     if not own.get("root") or not root.expanduser().is_dir():
         return None
-    return open_data(root, own["format"], own["val"], classes=classes_of(artefact))
+    return open_data(root, own["format"], args.split or own["val"], classes=classes_of(artefact))
 
 
 def classes_of(artefact: Artefact) -> list[str]:

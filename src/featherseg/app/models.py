@@ -15,6 +15,7 @@ import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.errors import FeathersegError
@@ -140,4 +141,13 @@ def checkpoint_card(path: Path) -> dict[str, Any]:
     return Artefact.from_text(text, source=str(path)).card if text else {}
 
 
-READERS = {".onnx": onnx_card, ".safetensors": checkpoint_card}
+def openvino_card(path: Path) -> dict[str, Any]:
+    """The card inside an exported .xml file, which its last element holds; OpenVINO is not needed for that."""
+    try:
+        entry = ElementTree.parse(path).find(f"rt_info/{METADATA_KEY}")
+    except ElementTree.ParseError:
+        return {}
+    return {} if entry is None else Artefact.from_text(entry.get("value", ""), source=str(path)).card
+
+
+READERS = {".onnx": onnx_card, ".xml": openvino_card, ".safetensors": checkpoint_card}

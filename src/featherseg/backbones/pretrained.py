@@ -14,19 +14,18 @@ from featherseg.runtime.errors import FeathersegError
 _log = logging.getLogger(__name__)
 
 
-def load_pretrained(body: nn.Module, pretrained: str, *, imagenet_file: Callable[[], Path]) -> str:
+def load_pretrained(body: nn.Module, pretrained: str, *, imagenet_file: Callable[[], Path]) -> None:
     """Fill a backbone: "none" leaves it, "imagenet" takes the published weights, anything else is a file.
+
+    What was loaded is logged, and a training says it.
 
     Args:
         body: the network whose tensors carry the names of the library it comes from.
         pretrained: "none", "imagenet" or a file.
         imagenet_file: gives the file of the published weights: from the cache, else downloaded.
-
-    Returns:
-        What was loaded, in words; also logged.
     """
     if pretrained == "none":
-        return "random weights"
+        return
     path = imagenet_file() if pretrained == "imagenet" else Path(pretrained)
     tensors = read_tensors(path)
     wanted = {name: x for name, x in body.state_dict().items() if not name.endswith("num_batches_tracked")}
@@ -45,9 +44,7 @@ def load_pretrained(body: nn.Module, pretrained: str, *, imagenet_file: Callable
             remedy='take the weights of the same network, or pretrained="none"',
         )
     body.load_state_dict(found, strict=False)
-    said = f"{len(found)} of the backbone's {len(wanted)} tensors from {path}"
-    _log.info(said)
-    return said
+    _log.info("model.pretrained=%s: %d of the backbone's %d tensors taken", path, len(found), len(wanted))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """What the machine can do at all: GEMM in GFLOP/s, copying in GB/s, measured between the rounds of the same run.
 
-GEMM in fp32 is numpy's, in int8 onnxruntime's (uint8 by int8 into int32; an operation is a "FLOP" there too).
+GEMM in fp32 is numpy's product of two matrices, in int8 onnxruntime's convolution of 128 maps by 3x3 (uint8 by int8
+into int32; an operation is a "FLOP" there too).
 
 Matrix libraries take their number of threads from the environment before they are loaded, so each number of threads is
 measured in a process of its own, which waits while networks are timed.
@@ -29,13 +30,20 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 PRECISIONS = {"fp32": "gemm_gflops", "int8": "int8_gflops"}
 """Precision -> what a worker calls its GEMM."""
 
-INT8_PRODUCT = (
-    b'\x08\x08:\x82\x01\n%\n\x04left\n\x05right\x12\x07product"\rMatMulInteger\x12\x07productZ\x18\n\x04left\x12'
-    b"\x10\n\x0e\x08\x02\x12\n\n\x03\x12\x01m\n\x03\x12\x01kZ\x19\n\x05right\x12\x10\n\x0e\x08\x03\x12\n\n"
-    b"\x03\x12\x01k\n\x03\x12\x01nb\x1b\n\x07product\x12\x10\n\x0e\x08\x06\x12\n\n\x03\x12\x01m\n\x03\x12\x01nB\x04\n\x00"
-    b"\x10\r"
+INT8_CONVOLUTION = (
+    b'\x08\x08:\xd7\x02\n=\n\x05shape\x12\x07weights"\x0fConstantOfShape*\x1a\n\x05value*\x0e\x08\x01\x10\x03*'
+    b"\x01\x05B\x05value\xa0\x01\x04\n[\n\x04maps\n\x03one\n\x04zero\n\x07weights\n\x03one\n\x04null\n\x05scale"
+    b'\n\x04zero\x12\x07product"\x0bQLinearConv*\x11\n\x04pads@\x01@\x01@\x01@\x01\xa0\x01\x07\x12\x07product*-'
+    b"\x08\x04\x10\x07B\x05shapeJ \x80\x00\x00\x00\x00\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00"
+    b"\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00*\r\x10\x01B\x03oneJ\x04\x00\x00\x80?*\x0f\x10\x01B"
+    b"\x05scaleJ\x04\x00\x00\x80E*\x0b\x10\x02B\x04zeroJ\x01\x00*\x0b\x10\x03B\x04nullJ\x01\x00Z!\n\x04maps\x12"
+    b"\x19\n\x17\x08\x02\x12\x13\n\x02\x08\x01\n\x03\x12\x01c\n\x03\x12\x01h\n\x03\x12\x01wb$\n\x07product\x12"
+    b"\x19\n\x17\x08\x02\x12\x13\n\x02\x08\x01\n\x03\x12\x01c\n\x03\x12\x01h\n\x03\x12\x01wB\x04\n\x00\x10\x11"
 )
-"""An ONNX file of one MatMulInteger, left uint8 (m,k) by right int8 (k,n); the base install cannot write one."""
+"""An ONNX file of one QLinearConv, 3x3, uint8 maps (1,128,h,w) by int8 weights that are 5 throughout, the sums divided
+by 4096; the base install cannot write one. A plain MatMulInteger is slower: its right side is not known beforehand."""
+
+INT8_MAPS = (128, 128, 256)  # channels, height, width: the largest layer of AFFNet at 1024x2048
 
 WORKER = f"from {__name__} import main; main()"
 
@@ -135,20 +143,20 @@ def measurer(threads: int, gemm_side: int, copy_bytes: int) -> Callable[[], dict
     left, right = (rng.standard_normal((gemm_side, gemm_side), np.float32) for _ in range(2))
     product = np.empty_like(left)
     session = int8_session(threads)
-    whole = {"left": np.full(left.shape, 3, np.uint8), "right": np.full(left.shape, 5, np.int8)}
+    channels, height, width = INT8_MAPS
+    maps = {"maps": np.full((1, *INT8_MAPS), 3, np.uint8)}
     source = np.ones(copy_bytes, np.uint8)
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
     pool = ThreadPoolExecutor(threads)  # copying releases Python's lock
 
     def measure() -> dict[str, float]:
-        operations = 2 * gemm_side**3 / 1e9
         gemm = seconds(lambda: np.matmul(left, right, out=product))
         copy = seconds(lambda: list(pool.map(lambda part: np.copyto(*part), parts)))
-        int8 = seconds(lambda: session.run(None, whole))
+        int8 = seconds(lambda: session.run(None, maps))
         return {
-            "gemm_gflops": operations / gemm,
-            "int8_gflops": operations / int8,
+            "gemm_gflops": 2 * gemm_side**3 / gemm / 1e9,
+            "int8_gflops": 2 * 9 * channels**2 * height * width / int8 / 1e9,
             "copy_gbytes": 2 * copy_bytes / copy / 1e9,
         }
 
@@ -156,13 +164,13 @@ def measurer(threads: int, gemm_side: int, copy_bytes: int) -> Callable[[], dict
 
 
 def int8_session(threads: int) -> Any:
-    """`INT8_PRODUCT` in onnxruntime."""
+    """`INT8_CONVOLUTION` in onnxruntime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # what is measured next has the cores
-    return onnxruntime.InferenceSession(INT8_PRODUCT, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(INT8_CONVOLUTION, options, providers=["CPUExecutionProvider"])
 
 
 def seconds(call: Callable[[], object]) -> float:

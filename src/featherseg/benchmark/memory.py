@@ -12,6 +12,7 @@ from typing import Any
 
 from featherseg.benchmark.cases import Case
 from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.peak import peak_bytes, restart_peak
 
 CALLS = 2
 
@@ -40,34 +41,14 @@ def measured(case: Case, picture: Path | None) -> dict[str, int | None]:
     if case.tail == "plain":
         with suppress(ModuleNotFoundError):
             importlib.import_module("torch")
-    before = reset_peak()
+    restart_peak()
+    before = peak_bytes()
     contestant = Contestant(case, picture)
     for _ in range(CALLS):
         contestant()
     peak = peak_bytes()
     host = None if before is None or peak is None else max(0, peak - before)
     return {"host": host, "device": gpu_peak() if case.device == "cuda" else None}
-
-
-def reset_peak() -> int | None:
-    """Let the peak be what is used now, where the system can (Linux); returns that."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    return peak_bytes()
-
-
-def peak_bytes() -> int | None:
-    """The most memory this process had at once."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) << 10
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1 << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def gpu_peak() -> int | None:

@@ -51,7 +51,7 @@ class Subject(ABC):
         if result.ndim == 2:
             return fitted(result.astype(np.uint8), size)
         scores = result if self.stand_in is None else self.stand_in
-        return tail_labels(self.case.tail, scores, size, align_corners=self.align_corners)
+        return tail_labels(self.case.tail, scores, size, align_corners=self.align_corners, threads=self.case.threads)
 
     def scores_of(self, result: Any) -> Scores | None:
         """float32 (C,h,w); None where the network gives labels."""

@@ -23,12 +23,13 @@ Size = tuple[int, int]
 TAILS = ("exact", "plain", "graph")
 
 
-def tail_labels(tail: str, scores: Scores, size: Size, *, align_corners: bool) -> Labels:
-    """float32 (C,h,w) -> uint8 (H,W) by the tail "exact" or "plain"."""
+def tail_labels(tail: str, scores: Scores, size: Size, *, align_corners: bool, threads: int) -> Labels:
+    """float32 (C,h,w) -> uint8 (H,W) by the tail "exact" or "plain"; torch takes so many threads, numpy one."""
     if tail == "exact":
         return label_scores(scores, size, align_corners=align_corners)
-    plain = torch_labels if BACKENDS["torch"].installed() else numpy_labels
-    return plain(scores, size, align_corners=align_corners)
+    if BACKENDS["torch"].installed():
+        return torch_labels(scores, size, align_corners=align_corners, threads=threads)
+    return numpy_labels(scores, size, align_corners=align_corners)
 
 
 def tail_text(tail: str) -> str:
@@ -37,10 +38,11 @@ def tail_text(tail: str) -> str:
     return {"exact": "label_scores", "plain": f"resize + argmax, {where}"}.get(tail, "resize + argmax, in the graph")
 
 
-def torch_labels(scores: Scores, size: Size, *, align_corners: bool) -> Labels:
+def torch_labels(scores: Scores, size: Size, *, align_corners: bool, threads: int) -> Labels:
     """The usual two lines."""
     import torch
 
+    torch.set_num_threads(threads)
     with torch.inference_mode():
         full = torch.nn.functional.interpolate(
             torch.from_numpy(scores)[None], size=size, mode="bilinear", align_corners=align_corners

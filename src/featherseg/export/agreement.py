@@ -174,5 +174,7 @@ def require_evidence(pictures: list[Picture], data: SegData | None, max_drop: fl
         raise FeathersegError(
             "max_drop", expected="labelled pictures to measure mIoU on", got="none", remedy="name them by --data --root"
         )
+    if max_drop is not None and not max_drop >= 0:
+        raise FeathersegError("max_drop", expected="mIoU points, 0 or more", got=max_drop)
     if not pictures:
         raise FeathersegError("agreement", expected="at least one picture to compare on", got="none")

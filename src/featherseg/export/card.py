@@ -58,15 +58,16 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
         "commit": machine.get("commit"),
         "file": f"{path.name}, {path.stat().st_size / 1e6:.2f} MB, weights {export.get('precision')}",
         "bias": ", ".join(f"{name} {value:+g}" for name, value in export.get("bias", {}).items()),
-        "agreement": f"{100 * export['equal_pixels']:.3f} % equal pixels with the network" if export else None,
+        "agreement": agreement_text(export) if export else None,
     }
     yield MARK
     yield f"# {card.get('name', path.stem)}"
     yield ""
     yield from (f"- {what}: {value}" for what, value in facts.items() if value not in (None, ""))
     yield from training_lines(card)
-    whose = "of this file" if export.get("miou") is not None else "of the network that it was exported from"
-    for where, scores in card.get("scores", {}).items():
+    own = card.get("scores")
+    whose = "of this file" if own else "of the network that it was exported from"
+    for where, scores in (own or card.get("network_scores", {})).items():
         pictures = f" ({scores['pictures']} pictures)" if "pictures" in scores else ""
         yield from ("", f"## Scores on {where}{pictures}, {whose}", "", "| measure | % |", "|---|---|")
         measures = {"mIoU": "miou", "pixel accuracy": "pixel_accuracy", "class accuracy": "class_accuracy"}
@@ -101,6 +102,12 @@ def training_lines(card: dict[str, Any]) -> Iterator[str]:
             f"{stage['training_seconds'] / 3600:.1f}",
         )
         yield f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+def agreement_text(export: dict[str, Any]) -> str:
+    """How far the file says the same as the network, and plainly where it does not."""
+    equal = f"{100 * export['equal_pixels']:.3f} % equal pixels with the network"
+    return equal if export["agrees"] else f"{equal}; it DOES NOT AGREE with it, and was kept by --force"
 
 
 def fields_text(part: dict[str, Any]) -> str:

@@ -43,7 +43,11 @@ def read_checkpoint(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError) as error:
-        raise FeathersegError(f"{path}: no readable checkpoint ({error})") from error
+        raise FeathersegError(
+            f"{path}: no readable checkpoint ({error})",
+            expected="a .safetensors file that training or publish wrote; exported files are no checkpoints",
+            remedy="give a run directory, or best.safetensors or last.safetensors of a run",
+        ) from error
     if METADATA_KEY not in metadata or MODEL_KEY not in metadata:
         raise FeathersegError(
             f"{path}: not a checkpoint of featherseg",

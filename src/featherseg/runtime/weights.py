@@ -17,6 +17,12 @@ BUNDLED = Path(__file__).with_name("bundled")
 """Networks that come with the package."""
 
 VARIABLE = "FEATHERSEG_WEIGHTS"
+MISSING = {
+    ".onnx": "featherseg export {name} --to onnx writes one from the checkpoint",
+    ".xml": "featherseg export {name} --to openvino writes one from the checkpoint",
+}
+"""Suffix -> what makes such a file, where a name has none."""
+
 SUFFIXES = tuple(backend.suffix for backend in BACKENDS.values())
 
 
@@ -54,8 +60,14 @@ def find(name: str, suffixes: Sequence[str] = SUFFIXES) -> Path:
         for path in known[name]:
             if path.suffix == suffix:
                 return path
-    there = ", ".join(str(path) for path in known[name])
-    raise FeathersegError(f"weights {name!r}", expected=f"a file {' or '.join(suffixes)}", got=there)
+    raise FeathersegError(
+        f"weights {name!r}",
+        expected=f"a file {' or '.join(suffixes)}",
+        got=", ".join(str(path) for path in known[name]),
+        remedy=MISSING.get(suffixes[0], "{name}{suffix} is looked for in {folders}").format(
+            name=name, suffix=suffixes[0], folders=", ".join(map(str, folders()))
+        ),
+    )
 
 
 def _weights_in(folder: Path) -> Iterator[Path]:

@@ -75,7 +75,8 @@ class Training:
         fields = dict(run.model.fields)
         if saved is not None and "pretrained" in fields:
             fields["pretrained"] = "none"  # the state holds every weight
-        self.network = create_model(run.model.name, num_classes=len(classes), **fields)
+        with self.reporter.listening():
+            self.network = create_model(run.model.name, num_classes=len(classes), **fields)
         self.phases = phases_of(run)
         for phase in self.phases:
             refuse_tiny_batches(run, self.network, phase, len(self.train_data), self.world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -51,6 +52,20 @@ class Reporter:
             self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
             print(line, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Say what the package logs meanwhile, such as which pretrained tensors were taken."""
+        logger, handler = logging.getLogger("featherseg"), logging.Handler(logging.INFO)
+        handler.emit = lambda record: self.say(record.getMessage())  # type: ignore[method-assign]
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(handler)
 
     @contextmanager
     def task(self, title: str) -> Iterator[Callable[[int, int], None]]:
