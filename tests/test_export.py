@@ -23,7 +23,7 @@ from featherseg.data.masks import IndexMasks, Pair
 from featherseg.data.samples import SegData
 from featherseg.export import TARGETS, Agreement, agreement, export
 from featherseg.export.executorch import layers_of as layers_of_module
-from featherseg.export.exporter import within_budget
+from featherseg.export.exporter import MASKS, within_budget
 from featherseg.export.int8 import better_in_float, costly_layers, layers_of, pool_before_relu, quantise
 from featherseg.export.norms import spread_norms
 from featherseg.export.picture import fold_preprocessing
@@ -292,6 +292,49 @@ def test_openvino_files_say_the_same_at_every_size(tmp_path: Path, quick_trace: 
     assert predictor.artefact.card["export"]["target"] == "openvino"
     for _ in range(2):  # the graph for any size, then the one for this size
         assert predictor(PICTURES[0]).mask.shape == (120, 160)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_a_mask_is_what_label_scores_makes_of_the_scores(
+    exported: Path, tmp_path: Path, to: str, align_corners: bool
+) -> None:
+    _, artefact = network_and_artefact("affnet", presence=True)
+    artefact = replace(artefact, align_corners=align_corners)
+    target = TARGETS[to]
+    assert isinstance(target, MASKS)
+    path = tmp_path / f"net{target.suffix}"
+    model = target.convert(onnx.load(exported), "fp32")
+    target.write(target.with_mask(model, artefact), artefact, path)
+    engine = target.open(path)
+    for height, width in ((64, 96), (75, 201), (75, 201)):  # OpenVINO compiles a graph for a size seen twice
+        picture = np.random.default_rng(9).integers(0, 256, (height, width, 3)).astype(np.uint8)
+        scores, mask = engine.with_mask(picture)
+        assert (mask.dtype, mask.shape) == (np.uint8, (height, width))
+        expected = label_scores(scores, (height, width), align_corners=align_corners)
+        assert (mask == expected).mean() > 0.9999
+        assert len(np.unique(mask)) > 1
+
+
+def test_a_file_with_a_mask_is_compared_and_loaded_like_any_other(tmp_path: Path, quick_trace: None) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    agreed = export(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1], mask=True)
+    assert agreed.holds
+    assert agreed.equal_mask > 0.9999
+    assert not replace(agreed, equal_mask=0.99).holds
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    scores, mask = session.get_outputs()
+    assert (scores.name, mask.name, mask.type, mask.shape[0]) == ("scores", "mask", "tensor(uint8)", 1)
+    predictor = featherseg.load(tmp_path / "net.onnx")
+    assert predictor(PICTURES[0], size="own").mask.shape == PICTURES[0].shape[:2]
+    assert predictor.artefact.card["export"]["equal_mask"] > 0.9999
+
+
+@pytest.mark.parametrize("to", ["torch", "executorch"])
+def test_a_mask_is_refused_where_there_is_none(tmp_path: Path, to: str) -> None:
+    network, artefact = network_and_artefact("affnet")
+    with pytest.raises(FeathersegError, match=f"a file for {to} gives scores alone"):
+        export(network, artefact, tmp_path / f"net{TARGETS[to].suffix}", to=to, pictures=PICTURES[:1], mask=True)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@
   featherseg export runs/mine --to onnx --out mine.onnx --precision fp16
   featherseg export runs/mine --to onnx --size 240x320           sees pictures smaller, and so runs faster
   featherseg export runs/mine --to onnx --data folder --root photos --split val
+  featherseg export runs/mine --to onnx --mask                   labels beside scores, for other programs
   featherseg export runs/mine --to onnx --calibrate photos/      without labels: pixels are compared, mIoU is not
 
 kinds of file:
@@ -81,6 +82,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS=SCORE",
         help="add to the scores of a class, as pedestrian=0.5 to miss fewer of them, or car=-0.5 to see fewer wrongly",
     )
+    parser.add_argument(
+        "--mask", action="store_true", help="also give labels, mask uint8 (1,H,W), for programs without featherseg"
+    )
     add_device(parser, "where the network is scored")
     parser.add_argument("--force", action="store_true", help="keep the file though it disagrees, marked on its card")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -111,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
             max_drop=args.max_drop,
             keep_despite=args.force,
             bias=dict(parse_bias(word) for word in args.bias),
+            mask=args.mask,
             device=args.device,
             progress=bar.show,
         )
@@ -223,6 +228,8 @@ def report_text(report: dict[str, Any]) -> str:
         f"  latency, network only         {report['latency_ms']:.1f} ms (torch {report['latency_ms_before']:.1f} ms)",
         f"  size                          {report['bytes'] / 1e6:.2f} MB",
     ]
+    if report["equal_mask"] is not None:
+        lines.insert(3, f"  mask as label_scores          {100 * report['equal_mask']:.4f} % of the pixels")
     if report["iou_change"] is not None:
         gains = {name: 100 * gain for name, gain in report["iou_change"].items() if gain is not None}
         worst = sorted(gains, key=lambda name: gains[name])

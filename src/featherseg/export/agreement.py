@@ -30,6 +30,7 @@ TOLERANCES = {
     "bf16": (1e-1, 0.995),
     "int8": (math.inf, 0.97),
 }  # largest relative difference of scores, share of equal pixels; in 8 bits single scores may be far off
+SAME_MASK = 0.9999  # share of pixels; two scores within rounding of each other may change places
 TIMED = 7  # runs; the median counts
 
 
@@ -42,6 +43,7 @@ class Agreement:
         pictures: how many pictures, each at every size.
         largest_difference: of the scores, over the largest score's magnitude.
         equal_pixels: share of the pixels with the same label.
+        equal_mask: share of the pixels where the file's own labels are those of its scores; None for files without.
         precision: which tolerance holds.
         max_drop: mIoU points that the file may lose; None for no such limit.
         before: scores of the network on labelled pictures, where there were any.
@@ -55,6 +57,7 @@ class Agreement:
     pictures: int
     largest_difference: float
     equal_pixels: float
+    equal_mask: float | None = None
     precision: str
     max_drop: float | None = None
     before: Scores | None = None
@@ -72,18 +75,21 @@ class Agreement:
         """Whether every measure is within its tolerance."""
         difference, equal = TOLERANCES[self.precision]
         kept = self.max_drop is None or self.drop is None or self.drop <= self.max_drop
-        return self.largest_difference <= difference and self.equal_pixels >= equal and kept
+        own = self.equal_mask is None or self.equal_mask >= SAME_MASK
+        return self.largest_difference <= difference and self.equal_pixels >= equal and kept and own
 
     @property
     def tolerance(self) -> str:
         """The tolerance in words."""
         difference, equal = TOLERANCES[self.precision]
         limit = "" if self.max_drop is None else f" and at most {self.max_drop:g} mIoU points lost"
+        limit += "" if self.equal_mask is None else f" and {100 * SAME_MASK:g} % of the mask as label_scores has it"
         return f"scores within {difference:g} of the largest and {100 * equal:g} % equal pixels{limit}"
 
     def summary(self) -> str:
         """The measures in words."""
         lost = "" if self.drop is None else f" and {self.drop:.2f} mIoU points lost"
+        lost += "" if self.equal_mask is None else f" and {100 * self.equal_mask:.3f} % of the mask"
         return f"scores within {self.largest_difference:.2g} and {100 * self.equal_pixels:.3f} % equal pixels{lost}"
 
     def to_json(self) -> dict[str, Any]:
@@ -94,6 +100,7 @@ class Agreement:
             "pictures": self.pictures,
             "largest_difference": float(f"{self.largest_difference:.3g}"),
             "equal_pixels": round(self.equal_pixels, 6),
+            "equal_mask": None if self.equal_mask is None else round(self.equal_mask, 6),
             "miou_before": json_number(self.before.miou) if self.before else None,
             "miou": json_number(self.after.miou) if self.after else None,
             "iou_change": self.changes(),
@@ -120,6 +127,7 @@ def measure_agreement(
     data: SegData | None = None,
     before: Scores | None = None,
     max_drop: float | None = None,
+    mask: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Agreement:
     """Run both on every picture at every size, compare scores and labels; score the file where `data` gives the truth.
@@ -127,22 +135,25 @@ def measure_agreement(
     The CPU compares, since a GPU rounds otherwise; `before` are the network's own scores on the data.
     """
     reference = TorchEngine(network, artefact, device="cpu")
-    difference, equal, total = 0.0, 0, 0
+    difference, equal, own, total = 0.0, 0, 0, 0
     for picture in pictures:
         for size in SIZES:
             image = pixels.resize(picture, size)
-            ours, theirs = reference(image), exported(image)
+            ours = reference(image)
+            theirs, labels = exported.with_mask(image) if mask else (exported(image), None)  # type: ignore[attr-defined]
             if ours.shape != theirs.shape:
                 raise FeathersegError(f"the file's scores at {size}", expected=ours.shape, got=theirs.shape)
             difference = max(difference, float(np.abs(ours - theirs).max() / max(1e-6, np.abs(ours).max())))
             masks = [label_scores(scores, size, align_corners=artefact.align_corners) for scores in (ours, theirs)]
             equal += int((masks[0] == masks[1]).sum())
+            own += int(np.count_nonzero(labels == masks[1]))
             total += masks[0].size
     return Agreement(
         sizes=SIZES,
         pictures=len(pictures),
         largest_difference=difference,
         equal_pixels=equal / total,
+        equal_mask=own / total if mask else None,
         precision=precision,
         max_drop=max_drop,
         before=before,

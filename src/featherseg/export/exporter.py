@@ -36,6 +36,9 @@ TARGETS: dict[str, Target] = {
 }
 """The whole menu of kinds of file."""
 
+MASKS = (OnnxTarget, OpenVINOTarget)
+"""The kinds of file that can give labels, too."""
+
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 INT8_DROP = 0.5  # mIoU points that 8 bits may cost where nothing else was said
 
@@ -54,6 +57,7 @@ def export(
     keep_despite: bool = False,
     device: str = "cpu",
     bias: Mapping[str, float] | None = None,
+    mask: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Agreement:
     """Write the file and prove it, in that order, in a folder of its own; it gets its name only when it agrees.
@@ -73,6 +77,7 @@ def export(
         keep_despite: keep a file that does not agree, marked as such on its card.
         device: where the network is scored; it is compared on the CPU, as the file is.
         bias: class name -> what is added to its scores, in the file alone; it stands on the card.
+        mask: whether the file gives labels, `mask` uint8 (1,H,W), beside its scores; of `MASKS`.
         progress: called with (pictures done, pictures in all) while scoring.
 
     Raises:
@@ -83,6 +88,8 @@ def export(
     refuse_unknown("target", to, TARGETS)
     target = TARGETS[to]
     refuse_unknown(f"precision for {to}", precision, target.precisions)
+    if mask and not isinstance(target, MASKS):
+        raise FeathersegError(f"a file for {to} gives scores alone", remedy="leave the mask out")
     require_path(path, target)
     require_evidence(pictures, data, max_drop)
     if precision == "int8" and not calibration:
@@ -101,12 +108,16 @@ def export(
     before = scores_of_network(network, artefact, data, device, progress)
     said: dict[str, Any] = {"target": to, "precision": precision, "bias": bias}
 
+    def write(model: Any, card: dict[str, Any], draft: Path) -> None:
+        wanted = target.with_mask(model, artefact) if mask and isinstance(target, MASKS) else model
+        target.write(wanted, replace(artefact, card=card), draft)
+
     def attempt(model: Any, draft: Path) -> Agreement:
-        target.write(model, replace(artefact, card={"export": said}), draft)
+        write(model, {"export": said}, draft)
         engine = target.open(draft)
         return measure_agreement(
             network, artefact, engine, pictures, precision=precision, data=data, before=before, max_drop=max_drop,
-            progress=progress,
+            mask=mask, progress=progress,
         )  # fmt: skip
 
     graph = target.trace(network, artefact)
@@ -129,7 +140,7 @@ def export(
         card["network_scores"] = card.pop("scores", {})  # at the size, and without the bias, of the run
         if data is not None and agreement.after is not None:
             card["scores"] = {f"{data.name} {data.split}": {"pictures": len(data), **agreement.after.to_json()}}
-        target.write(model, replace(artefact, card=card), draft)
+        write(model, card, draft)
         for suffix in (*target.beside, target.suffix):  # the file that is opened comes last
             draft.with_suffix(suffix).replace(path.with_suffix(suffix))
         write_card(path, card)

@@ -2,6 +2,7 @@
 
 image   uint8   (1,H,W,3) RGB, any H and W of 32 and more
 scores  float32 (1,C,h,w)
+mask    uint8   (1,H,W) on request: what label_scores makes of the scores, see `OnnxTarget.with_mask`
 """
 
 from __future__ import annotations

@@ -83,8 +83,11 @@ def costly_layers(model: Any, pictures: Sequence[Picture], layers: Sequence[str]
     """The layers, by what quantising them alone costs, the most costly first; without `layers` those of `layers_of`."""
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ONNXRUNTIME_SILENT
+
     def scores_of(any_model: Any) -> list[Any]:
-        session = onnxruntime.InferenceSession(any_model.SerializeToString())
+        session = onnxruntime.InferenceSession(any_model.SerializeToString(), options)
         return [session.run(None, {"image": picture[None]})[0] for picture in pictures[:RANKED_ON]]
 
     exact = scores_of(model)

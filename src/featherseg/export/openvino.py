@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from featherseg.export import int8
 from featherseg.export.onnx import trace
 from featherseg.models.base import SegNetwork
@@ -55,6 +57,24 @@ class OpenVINOTarget:
         """The layers, by what quantising them alone costs; the first ones too, which NNCF quantises as well."""
         layers = [node.name for node in model.graph.node if node.op_type in int8.LAYERS]
         return int8.costly_layers(model, pictures, layers)
+
+    def with_mask(self, model: Any, artefact: Artefact) -> Any:
+        """A copy of the model that gives labels beside its scores."""
+        import openvino
+        from openvino import opset13 as op
+
+        network, halved = model
+        network = network.clone()
+        scores, picture = network.output("scores").get_node().input_value(0), network.input("image")
+        sides = op.gather(op.shape_of(picture), np.array([1, 2]), np.array(0))
+        corners = "align_corners" if artefact.align_corners else "half_pixel"
+        full = op.interpolate(
+            scores, sides, "linear_onnx", "sizes", coordinate_transformation_mode=corners, axes=np.array([2, 3])
+        )
+        best = op.topk(full, np.array(1), 1, "max", "value", stable=True).output(1)
+        mask = op.convert(op.squeeze(best, np.array([1])), "u8")
+        mask.output(0).set_names({"mask"})
+        return openvino.Model([*network.get_results(), op.result(mask)], network.get_parameters()), halved
 
     def write(self, model: Any, artefact: Artefact, path: Path) -> None:
         """Write both files."""

@@ -121,18 +121,27 @@ class OnnxEngine:
         Raises:
             FeathersegError: where the file takes another size only, or onnxruntime cannot run it.
         """
+        return np.asarray(self._run([self.output.name], image)[0][0], np.float32)  # (1,C,h,w) -> (C,h,w)
+
+    def with_mask(self, image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+        """Of files exported with a mask: the scores, and the labels that the graph makes of them, uint8 (H,W)."""
+        scores, mask = self._run([self.output.name, "mask"], image)
+        return np.asarray(scores[0], np.float32), mask[0]
+
+    def _run(self, outputs: list[str], image: npt.NDArray[np.uint8]) -> list[Any]:
+        """Outputs of the graph."""
         height, width = image.shape[:2]
         if self.fixed_size is not None and self.fixed_size != (height, width):
             taken = "x".join(map(str, self.fixed_size))
             raise FeathersegError(f"{self.path}: takes pictures of {taken} only", got=f"{height}x{width}")
         value = image[None] if self.layout is OURS else self.artefact.preprocessing(image)
         try:
-            scores = self.session.run([self.output.name], {self.input.name: value})[0]
+            values: list[Any] = self.session.run(outputs, {self.input.name: value})
+            return values
         except Exception as error:  # onnxruntime's errors have no common base but Exception
             raise FeathersegError(
                 f"{self.path}: cannot run a picture of {height}x{width} ({_first_line(error)})"
             ) from error
-        return np.asarray(scores[0], np.float32)  # (1,C,h,w) -> (C,h,w)
 
 
 ExportedEngine: TypeAlias = OnnxEngine | OpenVINOEngine

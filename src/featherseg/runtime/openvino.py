@@ -74,16 +74,24 @@ class OpenVINOEngine:
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 (H,W,3) RGB -> float32 (C,h,w)."""
+        return np.asarray(self._run(image)["scores"][0], np.float32)  # (1,C,h,w) -> (C,h,w)
+
+    def with_mask(self, image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+        """Of files exported with a mask: the scores, and the labels that the graph makes of them, uint8 (H,W)."""
+        values = self._run(image)
+        return np.asarray(values["scores"][0], np.float32), values["mask"][0]
+
+    def _run(self, image: npt.NDArray[np.uint8]) -> Any:
+        """Output -> its value."""
         size = image.shape[0], image.shape[1]
         request = self._request_for(size) if size in self._seen else self._any_size
         self._seen.add(size)
         try:
-            scores = request.infer([np.ascontiguousarray(image)[None]], share_inputs=True)[0]
+            return request.infer([np.ascontiguousarray(image)[None]], share_inputs=True)
         except Exception as error:  # see above
             raise FeathersegError(
                 f"{self.path}: cannot run a picture of {size[0]}x{size[1]} ({_first_line(error)})"
             ) from error
-        return np.asarray(scores[0], np.float32)  # (1,C,h,w) -> (C,h,w)
 
     def _request_for(self, size: tuple[int, int]) -> Any:
         """What runs one size, compiled where it is not among those kept."""
