@@ -293,11 +293,11 @@ def test_a_wrong_value_is_one_line(option: list[str], capsys: pytest.CaptureFixt
 def test_the_int8_limit_is_a_convolution_of_bytes() -> None:
     model = onnx.load_from_string(limits.INT8_CONVOLUTION)
     assert [node.op_type for node in model.graph.node] == ["ConstantOfShape", "QLinearConv"]
-    maps = np.random.default_rng(0).integers(0, 128, (1, 128, 5, 6), np.uint8)
+    maps = np.random.default_rng(0).integers(0, 128, (1, 5, 6, 128), np.uint8)
     result = limits.int8_session(1).run(None, {"maps": maps})[0]
-    rows = np.pad(maps[0].astype(np.int64), ((0, 0), (1, 1), (1, 1))).sum(0)
+    rows = np.pad(maps[0].astype(np.int64), ((1, 1), (1, 1), (0, 0))).sum(2)
     sums = sum(rows[down : down + 5, right : right + 6] for down in range(3) for right in range(3))
-    assert np.array_equal(result, np.broadcast_to(np.rint(5 * sums / 4096), result.shape))
+    assert np.array_equal(result, np.broadcast_to(np.rint(5 * sums / 4096)[..., None], result.shape))
 
 
 # --- layers ---
