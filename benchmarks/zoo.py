@@ -225,6 +225,13 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
             yield from table_lines(rows, shown)
             yield from ("", "Each row again:", "")
             yield from (f"    {card['command']}" for card in rows)
+            for card in rows:
+                if "started_from" in card:
+                    yield from (
+                        "",
+                        f"{card['name']} is the last of several trainings; its card tells of all of them, and",
+                    )
+                    yield "[training.md](training.md#how-the-bundled-network-was-trained) has their commands."
     yield from ("", "Terms of the data bind what was learned from them: " + "; ".join(terms(cards)) + ".")
 
 

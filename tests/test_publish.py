@@ -25,6 +25,7 @@ from featherseg.evaluation import Judged
 from featherseg.evaluation.sheet import LIMIT, sheet_of, spread
 from featherseg.export import weights as export_weights
 from featherseg.export.card import PUBLISHED, is_foreign, write_card
+from featherseg.export.published import published_text
 from featherseg.models import create_model
 from featherseg.models.checkpoint import read_checkpoint, save_checkpoint
 from featherseg.recipes import RECIPES
@@ -425,3 +426,13 @@ def test_a_sheet_of_pictures_that_jpeg_cannot_shrink_stays_small() -> None:
 
 def test_pictures_are_chosen_by_their_place() -> None:
     assert [spread(count) for count in (0, 1, 2, 3, 101)] == [(), (0,), (0, 1), (0, 1, 2), (0, 33, 67)]
+
+
+def test_the_card_tells_of_the_trainings_before() -> None:
+    card = read_checkpoint(Path(__file__).parents[1] / "weights" / "affnet-camvid.safetensors")[2].card
+    first = {key: value for key, value in card.items() if key != "started_from"}
+    text = published_text({**first, "started_from": first})
+    assert text.split("## Training")[1].count(", poly | 8 |") == 2
+    assert "The last of these trainings again, from the weights of the one before:" in text
+    assert "## Training" not in published_text(first)
+    assert "The same training again:" in published_text(first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from featherseg.export.card import PUBLISHED, fields_text
+from featherseg.export.card import PUBLISHED, fields_text, training_lines
 
 Card = dict[str, Any]
 
@@ -26,7 +26,11 @@ def published_lines(card: Card) -> Iterator[str]:
     yield from ("", "| class | IoU % | accuracy % |", "|---|---|---|")
     for name, values in scores["per_class"].items():
         yield f"| {cell(name)} | {percent(values['iou'])} | {percent(values['accuracy'])} |"
-    yield from ("", "The same training again:", "", f"    {card['command'] or 'its recipe is on no menu any more'}", "")
+    again = "The same training again:"
+    if "started_from" in card:
+        yield from training_lines(card)
+        again = "The last of these trainings again, from the weights of the one before:"
+    yield from ("", again, "", f"    {card['command'] or 'its recipe is on no menu any more'}", "")
     yield f"Terms of the data, which bind what was learned from them: {card['data']['terms']}."
 
 
