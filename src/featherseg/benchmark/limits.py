@@ -43,7 +43,7 @@ INT8_CONVOLUTION = (
 )
 """An ONNX file of one QLinearConv, 3x3, uint8 maps (1,h,w,128) by int8 weights that are 5 throughout, the sums divided
 by 4096; the base install cannot write one. It is in onnxruntime's own form with the channels of a place side by side,
-which its 8-bit files come to; a MatMulInteger, whose right side is not known beforehand, reaches two thirds of it."""
+which its 8-bit files come to; a MatMulInteger, whose right side is not known beforehand, is slower."""
 
 INT8_MAPS = (128, 256, 128)  # height, width, channels: the largest layer of AFFNet at 1024x2048
 
