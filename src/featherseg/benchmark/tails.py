@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from featherseg.runtime.engines import BACKENDS
 from featherseg.runtime.labelling import label_scores
+from featherseg.runtime.mask_output import add_mask
 
 Scores = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
@@ -81,28 +82,13 @@ def write_with_tail(source: Path, target: Path, size: Size, *, align_corners: bo
     Needs onnx. The size is fixed because that is how the graph runs fastest.
     """
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
 
     model: Any = onnx.load(source)
-    graph = model.graph
-    for dimension, side in zip(graph.input[0].type.tensor_type.shape.dim[1:3], size, strict=True):
+    for dimension, side in zip(model.graph.input[0].type.tensor_type.shape.dim[1:3], size, strict=True):
         dimension.ClearField("dim_param")
         dimension.dim_value = side
-    scores = next(output for output in graph.output if output.name == "scores")
-    classes = scores.type.tensor_type.shape.dim[1].dim_value
-    mode = "align_corners" if align_corners else "half_pixel"
-    graph.initializer.append(numpy_helper.from_array(np.array([1, classes, *size], np.int64), "tail_sizes"))
-    graph.node.extend(
-        [
-            helper.make_node(
-                "Resize", ["scores", "", "", "tail_sizes"], ["tail_full"], "tail_resize",
-                mode="linear", coordinate_transformation_mode=mode,
-            ),
-            helper.make_node("ArgMax", ["tail_full"], ["tail_ids"], "tail_argmax", axis=1, keepdims=0),
-            helper.make_node("Cast", ["tail_ids"], ["mask"], "tail_cast", to=TensorProto.UINT8),
-        ]
-    )  # fmt: skip
-    del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info("mask", TensorProto.UINT8, [1, *size]))
-    del graph.value_info[:]  # shapes of any size; onnxruntime finds those of this one
+    add_mask(model, align_corners=align_corners)
+    mask = next(output for output in model.graph.output if output.name == "mask")
+    del model.graph.output[:], model.graph.value_info[:]  # shapes of any size; onnxruntime finds those of this one
+    model.graph.output.append(mask)
     onnx.save(model, target)

@@ -22,6 +22,7 @@ from featherseg.models.engine import stripped
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.engines import ExportedEngine, open_engine
 from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.mask_output import add_mask
 from featherseg.runtime.pixels import Picture, write_atomically
 
 OPSET = 18
@@ -56,7 +57,9 @@ class OnnxTarget:
 
     def with_mask(self, model: Any, artefact: Artefact) -> Any:
         """A copy of the model that gives labels beside its scores."""
-        return with_mask(model, artefact)
+        model = copy.deepcopy(model)
+        add_mask(model, align_corners=artefact.align_corners)
+        return model
 
     def write(self, model: Any, artefact: Artefact, path: Path) -> None:
         """Write the file."""
@@ -127,34 +130,6 @@ def halve_weights(model: Any) -> None:
     kept = [value for value in graph.value_info if value.name not in {cast.output[0] for cast in casts}]
     del graph.value_info[:]
     graph.value_info.extend(kept)
-
-
-def with_mask(model: Any, artefact: Artefact) -> Any:
-    """A copy of the model with one more output, `mask` uint8 (1,H,W): the scores resized to the picture, and argmax."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    model = copy.deepcopy(model)
-    graph = model.graph
-    constants = {"mask_first": [1], "mask_last": [3], "mask_classes": [1, len(artefact.classes)]}
-    graph.initializer.extend(numpy_helper.from_array(np.array(value), name) for name, value in constants.items())
-    mode = "align_corners" if artefact.align_corners else "half_pixel"
-    graph.node.extend(
-        [
-            helper.make_node("Shape", ["image"], ["mask_image"]),
-            helper.make_node("Slice", ["mask_image", "mask_first", "mask_last"], ["mask_sides"]),
-            helper.make_node("Concat", ["mask_classes", "mask_sides"], ["mask_sizes"], axis=0),
-            helper.make_node(
-                "Resize", ["scores", "", "", "mask_sizes"], ["mask_scores"],
-                mode="linear", coordinate_transformation_mode=mode,
-            ),
-            helper.make_node("ArgMax", ["mask_scores"], ["mask_ids"], axis=1, keepdims=0),
-            helper.make_node("Cast", ["mask_ids"], ["mask"], to=TensorProto.UINT8),
-        ]
-    )  # fmt: skip
-    sides = graph.input[0].type.tensor_type.shape.dim[1:3]
-    shape = [1, *(side.dim_param or side.dim_value for side in sides)]
-    graph.output.append(helper.make_tensor_value_info("mask", TensorProto.UINT8, shape))
-    return model
 
 
 def write_model(model: Any, artefact: Artefact, path: Path) -> None:
