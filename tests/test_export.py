@@ -612,6 +612,16 @@ def test_executorch_leaves_named_layers_in_float() -> None:
     assert in_8_bits == len(layers) - len(layers[::3])
 
 
+def test_executorch_refuses_pictures_that_it_would_have_no_memory_for() -> None:
+    _, artefact = network_and_artefact("affnet")
+    wide, square = np.zeros((64, 1025, 3), np.uint8), np.zeros((1024, 1024, 3), np.uint8)
+    TARGETS["executorch"].require_room(artefact, [square])
+    with pytest.raises(FeathersegError, match="picture; expected at most 1024x1024; got 64x1025"):
+        TARGETS["executorch"].require_room(artefact, [square, wide])
+    larger = replace(artefact, input_rule=InputRule(size=(512, 2048), fit="stretch"))
+    TARGETS["executorch"].require_room(larger, [wide])
+
+
 def test_executorch_ranks_layers_by_what_rounding_them_costs() -> None:
     """As `wild_graph`: one of the maps between "wild" and "mixed" dwarfs the others, and comes to nothing."""
     network, artefact = network_and_artefact("affnet")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,8 +41,8 @@ class Graph:
 
     def program(self, module: Any) -> torch.export.ExportedProgram:
         """The module as a torch.export program, its sides free up to the largest."""
-        largest = max((LARGEST, *(self.artefact.input_rule.size or ())))
-        sides = {axis: torch.export.Dim(name, min=SMALLEST_TRACED, max=largest) for axis, name in ((1, "h"), (2, "w"))}
+        most = largest_side(self.artefact)
+        sides = {axis: torch.export.Dim(name, min=SMALLEST_TRACED, max=most) for axis, name in ((1, "h"), (2, "w"))}
         return torch.export.export(module, (traced_picture(),), dynamic_shapes={"image": sides})
 
 
@@ -71,6 +71,13 @@ class ExecuTorchTarget:
     packages_for_int8: ClassVar[tuple[str, ...]] = ()  # torchao comes with executorch
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "int8")
 
+    def require_room(self, artefact: Artefact, pictures: Iterable[Picture]) -> None:
+        """Refuse pictures, as they come to the network, that the file would have no memory for."""
+        most = largest_side(artefact)
+        for picture in pictures:
+            if max(picture.shape[:2]) > most:
+                raise too_large("executorch", picture, (most, most))
+
     def trace(self, network: SegNetwork, artefact: Artefact) -> Graph:
         """The network from picture to scores."""
         return Graph(PictureToScores(network, artefact).eval(), artefact)
@@ -85,8 +92,9 @@ class ExecuTorchTarget:
             from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
             prepared = prepare_pt2e(graph.program(graph.module).module(), quantiser(kept_in_float))
-            for picture in pictures:
-                prepared(torch.from_numpy(picture)[None])
+            with torch.no_grad():
+                for picture in pictures:
+                    prepared(torch.from_numpy(picture)[None])
             return Lowering(graph.program(convert_pt2e(prepared)))
 
     def costly_layers(self, graph: Graph, pictures: Sequence[Picture]) -> list[str]:
@@ -115,6 +123,22 @@ class ExecuTorchTarget:
     def open(self, path: Path) -> ExecuTorchEngine:
         """The file as an engine."""
         return ExecuTorchEngine(path)
+
+
+def largest_side(artefact: Artefact) -> int:
+    """Pixels of a side that a file of this artefact takes at the most."""
+    return max((LARGEST, *(artefact.input_rule.size or ())))
+
+
+def too_large(what: str, picture: Picture, largest: tuple[int, int]) -> FeathersegError:
+    """A picture beyond the memory of a file."""
+    height, width = picture.shape[:2]
+    return FeathersegError(
+        f"{what}: picture",
+        expected=f"at most {largest[0]}x{largest[1]}",
+        got=f"{height}x{width}",
+        remedy="resize it, or export the network with that --size",
+    )
 
 
 def quantiser(kept_in_float: Sequence[str]) -> Any:
@@ -190,14 +214,8 @@ class ExecuTorchEngine:
         Raises:
             FeathersegError: for a picture larger than the file has memory for.
         """
-        height, width = image.shape[:2]
-        if height > self.largest[0] or width > self.largest[1]:
-            raise FeathersegError(
-                f"{self.path.name}: picture",
-                expected=f"at most {self.largest[0]}x{self.largest[1]}",
-                got=f"{height}x{width}",
-                remedy="resize it, or export the network with that --size",
-            )
+        if any(side > most for side, most in zip(image.shape[:2], self.largest, strict=True)):
+            raise too_large(self.path.name, image, self.largest)
         scores = self.method.execute([torch.from_numpy(np.ascontiguousarray(image))[None]])[0]
         return scores[0].numpy()  # type: ignore[no-any-return]
 

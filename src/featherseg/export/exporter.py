@@ -96,6 +96,8 @@ def export(
         raise FeathersegError("int8", expected="pictures to measure the ranges on", got="none")
     for package in (*target.packages, *(target.packages_for_int8 if precision == "int8" else ())):
         importlib.import_module(package)
+    if isinstance(target, ExecuTorchTarget):
+        target.require_room(artefact, (as_in_use(picture, artefact) for picture in (*pictures, *calibration)))
     bias = dict(bias or {})
     for name in bias:
         refuse_unknown("bias of class", name, artefact.classes.names)
