@@ -67,11 +67,12 @@ def recipes_text() -> str:
     width = max(map(len, RECIPES))
     lines = []
     for paper in dict.fromkeys(recipe.paper for recipe in RECIPES.values()):
-        lines.append(f"  paper {paper}: {PAPERS[paper]}" if paper else "  baselines")
+        lines.append(f"  paper {paper}: {PAPERS[paper]}" if paper else "  peers")
         lines += [f"    {name:<{width}}  {about(recipe)}" for name, recipe in RECIPES.items() if recipe.paper == paper]
     keys = ", ".join(RECIPES["affnet_folder"]().to_json())
     return (
-        "recipes, with the mIoU to be reached, and the hours it takes on one CPU core (300 pictures in a folder):\n"
+        "recipes, with the mIoU to be reached, and about how many hours it takes on one CPU core (300 pictures in a\n"
+        "folder), from the time of a step or as a trained network's card has it:\n"
         + "\n".join(lines)
         + f"\n\nkeys: {keys} (see --show for their parts and values)"
     )

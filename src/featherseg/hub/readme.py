@@ -20,15 +20,16 @@ def readme(shipment: Shipment, repository: Repository) -> str:
     title, _, rest = text.partition("\n")
     picture = f"{repository.name}.jpg"
     shown = f"\n![what it sees]({picture})\n" if ".jpg" in shipment.files and picture not in text else ""
-    return f"---\n{front_matter(shipment, repository)}\n---\n\n{title}\n{shown}{usage(repository)}{rest}"
+    return f"---\n{front_matter(shipment, repository)}\n---\n\n{title}\n{shown}{usage(shipment, repository)}{rest}"
 
 
-def usage(repository: Repository) -> str:
-    """How it is run."""
+def usage(shipment: Shipment, repository: Repository) -> str:
+    """How it is run; a checkpoint alone needs torch."""
+    extra = "train" if {".onnx", ".xml"}.isdisjoint(shipment.files) else "hub"
     return f"""
-A semantic segmentation network of featherseg.
+A semantic segmentation network of featherseg, which is installed from a clone of its repository:
 
-    pip install 'featherseg[hub]'
+    pip install '.[{extra}]'
     featherseg predict photo.jpg --model {repository.id}
 
 ```python

@@ -17,10 +17,10 @@ class Recipe:
     Attributes:
         make: the function that returns the run; its name is the recipe's, its docstring tells what is printed in the
             paper and what is assumed.
-        paper: the paper's number, "" for a baseline.
+        paper: the paper's number, "" for a peer.
         target: the score that the paper prints, or that we measured.
-        core_hours: what the whole recipe takes on one CPU core: measured seconds of a step times its steps
-            (benchmarks/recipe_hours.py).
+        core_hours: about what the whole recipe takes on one CPU core: estimated from the time of a step
+            (benchmarks/recipe_hours.py), or measured, where a card in weights/ has it.
     """
 
     make: Callable[[], Run]
