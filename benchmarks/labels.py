@@ -18,28 +18,13 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
-from PIL import Image
 
+from featherseg.benchmark.street import boundary_cells, street_scores
 from featherseg.benchmark.tails import Labels, Scores, numpy_labels, torch_labels
 from featherseg.runtime import label_scores
 
 numpy_tail = partial(numpy_labels, align_corners=False)
 Tail = Callable[[Scores, tuple[int, int]], Labels]
-
-
-def street(shape: tuple[int, int, int], rng: np.random.Generator) -> Scores:
-    """Scores of a label map with large regions: smooth hills per class, rough at their feet as real scores are."""
-    channels, height, width = shape
-    coarse = rng.standard_normal((channels, 4, 8)).astype(np.float32)
-    hills = [np.asarray(Image.fromarray(hill).resize((width, height), Image.Resampling.BICUBIC)) for hill in coarse]
-    return (6 * np.stack(hills) + 0.05 * rng.standard_normal(shape)).astype(np.float32)
-
-
-def boundary_share(scores: Scores) -> float:
-    """The fraction of cells whose four corners disagree."""
-    top = scores.argmax(axis=0)
-    corner = top[:-1, :-1]
-    return float(((corner != top[1:, :-1]) | (corner != top[:-1, 1:]) | (corner != top[1:, 1:])).mean())
 
 
 def race(tails: dict[str, Tail], scores: Scores, size: tuple[int, int], repeats: int) -> dict[str, list[float]]:
@@ -68,7 +53,7 @@ class Row:
 
 def measure(kind: str, scores: Scores, size: tuple[int, int], tails: dict[str, Tail], repeats: int) -> list[Row]:
     differing = float((label_scores(scores, size) != numpy_tail(scores, size)).mean())
-    boundary = boundary_share(scores)
+    boundary = boundary_cells(scores)
     times = race(tails, scores, size, repeats)
     ours = float(np.median(times["label_scores"]))
     rows = []
@@ -96,11 +81,11 @@ def main() -> None:
     tails: dict[str, Tail] = {"label_scores": label_scores, "numpy": numpy_tail}
     if importlib.util.find_spec("torch"):
         tails["torch"] = partial(torch_labels, align_corners=False, threads=args.threads)
-    rng = np.random.default_rng(0)
     shape = (args.classes, *args.scores)
+    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     rows = [
-        *measure("street", street(shape, rng), args.size, tails, args.repeats),
-        *measure("random", rng.standard_normal(shape).astype(np.float32), args.size, tails, args.repeats),
+        *measure("street", street_scores(shape), args.size, tails, args.repeats),
+        *measure("random", noise, args.size, tails, args.repeats),
     ]
     if args.json:
         results = [asdict(row) for row in rows]

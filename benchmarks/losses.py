@@ -10,16 +10,15 @@ step takes beyond its inputs, in maps of the logits' size (Linux; the gradient i
 from __future__ import annotations
 
 import argparse
-import ctypes
 import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from training_step import most_held  # beside this file
 
 from featherseg.losses import LOSSES, loss_fields
 
@@ -50,20 +49,8 @@ def step(loss: Callable[[], Tensor], logits: Tensor) -> float:
 def memory(loss: Callable[[], Tensor], logits: Tensor) -> float:
     """The peak beyond what was there before, in maps of the logits' size; nan where the system does not tell."""
     logits.grad = None
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier steps left in the allocator would hide this one's
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before = resident("VmHWM")
-        loss().backward()
-        return (resident("VmHWM") - before) / (logits.numel() * logits.element_size())
-    except OSError:
-        return float("nan")
-
-
-def resident(field: str) -> int:
-    """Bytes from the process's status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
+    held = most_held(lambda: loss().backward())
+    return float("nan") if held is None else held / (logits.numel() * logits.element_size())
 
 
 def main() -> None:

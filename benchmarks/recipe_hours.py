@@ -35,10 +35,15 @@ CLASSES = {"voc": 21, "auto": 21, "cityscapes": 19, "camvid": 11, "folder": 3}
 STEPS = 3  # the first is the warm-up
 
 
+def classes_of(run: Run) -> int:
+    """How many classes the recipe's network tells apart."""
+    return len(run.data.classes) or CLASSES[run.data.format]
+
+
 def seconds_a_picture(run: Run) -> float:
     """Processor seconds of a training step for one picture of the recipe's crop."""
     torch.manual_seed(0)
-    classes = CLASSES[run.data.format]
+    classes = classes_of(run)
     fields = {name: "none" if name == "pretrained" else value for name, value in run.model.fields.items()}
     network = create_model(run.model.name, num_classes=classes, **fields).to(memory_format=torch.channels_last).train()
     height, width = (min(side, 512) for side in run.augment.crop_size)

@@ -243,6 +243,16 @@ def test_the_grid_leaves_out_what_cannot_be_and_says_so(here: Path, monkeypatch:
         assert Case.from_json(json.loads(json.dumps(case.to_json()))) == case
 
 
+def test_a_file_of_one_size_is_left_out_at_others(here: Path) -> None:
+    for name, foreign in (("foreign.onnx", True), ("own.onnx", False)):
+        write_network(here / name, foreign=foreign, size=(32, 32))
+        cases, left_out = cases_of(Plan(candidates=(name,), sizes=(SIZE, (32, 32)), threads=(1,)), Workshop(here))
+        assert [case.size for case in cases] == [(32, 32)]
+        assert left_out == [
+            f"{name} on onnxruntime: takes pictures of 32x32 only; got 64x96: benchmark it at --size 32x32"
+        ]
+
+
 def test_a_wrong_name_stops_before_anything_is_exported(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Workshop(here)
     monkeypatch.setattr(made, "onnx", lambda network: pytest.fail("exported"))
@@ -265,7 +275,7 @@ def test_a_wrong_name_stops_before_anything_is_exported(here: Path, monkeypatch:
         (["net.onnx", "--mode", "compiled"], "modes compiled are torch's"),
         (["net.onnx", "--batch", "2"], "batch; expected 1"),
         (["foreign.onnx,tail=graph"], "the file says nothing of its classes"),
-        (["fixed.onnx"], "fixed.onnx: cannot run"),
+        (["fixed.onnx"], "fixed.onnx on onnxruntime: takes pictures of 32x32 only; got 64x96: benchmark it at --size"),
         (["net.onnx", "--picture", "gone.png"], "gone.png"),
         (["street.png"], "street.png: no network"),
         (["net.onnx", "--out", "street.png/report"], "expected a folder"),

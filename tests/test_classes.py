@@ -68,8 +68,10 @@ def test_broken_metadata_names_its_file(text: str) -> None:
 def test_input_rules_are_checked() -> None:
     with pytest.raises(FeathersegError, match="fit"):
         InputRule(size=(3, 4), fit="crop")
-    with pytest.raises(FeathersegError, match="size"):
-        InputRule(size=(0, 4))
+    assert InputRule(size=np.array([3, 4])).size == (3, 4)
+    for size in ((0, 4), 512, (512,), (64, 64, 3), (64.7, 64.2), "12", ("64", "64"), (None, 64), [[3], [4]]):
+        with pytest.raises(FeathersegError, match=r"input_rule.size; expected \(height, width\), two whole numbers"):
+            InputRule(size=size)
 
 
 def test_preprocessing_normalises_each_channel() -> None:

@@ -9,6 +9,7 @@ import sys
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -21,7 +22,8 @@ import featherseg
 from featherseg.app.export import beside
 from featherseg.data.masks import IndexMasks, Pair
 from featherseg.data.samples import SegData
-from featherseg.export import TARGETS, Agreement, agreement, export
+from featherseg.export import TARGETS, Agreement, agreement, export, exporter
+from featherseg.export.executorch import ExecuTorchTarget
 from featherseg.export.executorch import layers_of as layers_of_module
 from featherseg.export.exporter import MASKS, within_budget
 from featherseg.export.int8 import better_in_float, costly_layers, layers_of, pool_before_relu, quantise
@@ -614,12 +616,38 @@ def test_executorch_leaves_named_layers_in_float() -> None:
 
 def test_executorch_refuses_pictures_that_it_would_have_no_memory_for() -> None:
     _, artefact = network_and_artefact("affnet")
-    wide, square = np.zeros((64, 1025, 3), np.uint8), np.zeros((1024, 1024, 3), np.uint8)
-    TARGETS["executorch"].require_room(artefact, [square])
+    require_room, own = TARGETS["executorch"].require_room, replace(artefact, input_rule=InputRule())
+    require_room(own, [(1024, 1024)])
     with pytest.raises(FeathersegError, match="picture; expected at most 1024x1024; got 64x1025"):
-        TARGETS["executorch"].require_room(artefact, [square, wide])
-    larger = replace(artefact, input_rule=InputRule(size=(512, 2048), fit="stretch"))
-    TARGETS["executorch"].require_room(larger, [wide])
+        require_room(own, [(1024, 1024), (64, 1025)])
+    for rule in (InputRule(size=(512, 2048)), InputRule(size=(96, 128)), InputRule(size=(96, 128), fit="letterbox")):
+        require_room(replace(artefact, input_rule=rule), [(64, 1025), (3000, 4000)])
+    with pytest.raises(FeathersegError, match="got 32x1056"):  # as many pixels as 1024x32, in its own aspect
+        require_room(replace(artefact, input_rule=InputRule(size=(1024, 32), fit="area")), [(10, 350)])
+
+
+def test_executorch_reads_the_headers_of_labelled_pictures_before_it_lowers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, artefact = network_and_artefact("affnet")
+    monkeypatch.setattr(ExecuTorchTarget, "packages", ())
+    monkeypatch.setattr(ExecuTorchTarget, "trace", Mock(side_effect=RuntimeError("lowered")))
+    monkeypatch.setattr(exporter, "evaluate", Mock())
+    pairs = [Pair(tmp_path / name, tmp_path / name) for name in ("small.png", "wide.png")]
+    for pair, width in zip(pairs, (64, 1025), strict=True):
+        Image.new("RGB", (width, 64)).save(pair.image)
+    own = replace(artefact, input_rule=InputRule())
+
+    def outcome(artefact: Artefact, *pairs: Pair) -> str:
+        masks = IndexMasks({}, classes=artefact.classes)
+        data = SegData(name="x", root=tmp_path, split="val", classes=artefact.classes, pairs=pairs, masks=masks)
+        with pytest.raises((FeathersegError, RuntimeError)) as caught:
+            export(network, artefact, tmp_path / "net.pte", to="executorch", pictures=PICTURES, data=data)
+        return str(caught.value)
+
+    assert outcome(own, *pairs).startswith("executorch: picture; expected at most 1024x1024; got 64x1025")
+    part = pairs[1]._replace(window=(0, 1, 64, 1024))
+    assert {outcome(artefact, *pairs), outcome(own, pairs[0]), outcome(own, part)} == {"lowered"}
 
 
 def test_executorch_ranks_layers_by_what_rounding_them_costs() -> None:

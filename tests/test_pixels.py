@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -131,11 +133,31 @@ def test_missing_file_folder_and_float(tmp_path: Path) -> None:
 
 def test_a_picture_too_large_for_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(COLOURS).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow warns above 40 and refuses above 80
-    assert read_image(tmp_path / "a.png").shape == (6, 9, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
     with pytest.raises(FeathersegError, match="too large"):
         read_image(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)  # Pillow warns above 40 and refuses above 80
+    with pytest.raises(FeathersegError, match="too large"):  # to whom warnings are errors
+        read_image(tmp_path / "a.png")
+    script = "import sys, PIL.Image; PIL.Image.MAX_IMAGE_PIXELS = 40; import featherseg.runtime as r"
+    read = [sys.executable, "-c", f"{script}; print(r.read_image(sys.argv[1]).shape)", str(tmp_path / "a.png")]
+    done = subprocess.run(read, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(6, 9, 3)\n", "")
+
+
+def test_reading_leaves_the_warning_filters_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are one list for all threads."""
+    Image.fromarray(COLOURS).save(tmp_path / "a.png")
+    before, opened, seen = warnings.filters, Image.open, []
+
+    def spying(path: str) -> Image.Image:
+        seen.append(warnings.filters)
+        return opened(path)
+
+    monkeypatch.setattr(Image, "open", spying)
+    read_image(tmp_path / "a.png")
+    (during,) = seen
+    assert during is before
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".webp", ".gif", ".ppm", ".jp2", ".avif", ".tga"])

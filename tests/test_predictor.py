@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,6 +179,12 @@ def test_a_foreign_file_is_served_by_the_numpy_twin(tmp_path: Path) -> None:
 def test_an_artefact_for_a_file_that_has_its_own_is_refused(network: Path) -> None:
     with pytest.raises(FeathersegError, match="describes itself"):
         OnnxEngine(network, artefact=foreign_artefact())
+
+
+@pytest.mark.parametrize("size", [512, (64, 64, 3), (64.7, 64.2), (0, 64)])
+def test_a_size_is_two_whole_numbers(network: Path, size: Any) -> None:
+    with pytest.raises(FeathersegError, match="two whole numbers of 1 or more; got"):
+        featherseg.load(network)(striped(64, 96), size=size)
 
 
 def test_a_graph_of_one_size_is_fed_that_size(tmp_path: Path) -> None:

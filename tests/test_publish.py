@@ -24,7 +24,8 @@ from featherseg.data import Sample
 from featherseg.evaluation import Judged
 from featherseg.evaluation.sheet import LIMIT, sheet_of, spread
 from featherseg.export import weights as export_weights
-from featherseg.export.card import PUBLISHED, is_foreign, write_card
+from featherseg.export.card import MARK, PUBLISHED, is_foreign, write_card
+from featherseg.export.exporter import TARGETS, require_path
 from featherseg.export.published import published_text
 from featherseg.models import create_model
 from featherseg.models.checkpoint import read_checkpoint, save_checkpoint
@@ -334,12 +335,22 @@ def test_what_publish_did_not_write_is_not_replaced(tmp_path: Path, capsys: pyte
     assert "affnet-folder would be published both with its weights and without: remove that file first" in err
 
 
-def test_an_export_beside_published_weights_leaves_their_card(tmp_path: Path) -> None:
-    card = tmp_path / "net.md"
+def test_an_export_beside_published_weights_has_a_card_of_its_own(tmp_path: Path) -> None:
+    card, file = tmp_path / "net.md", tmp_path / "net.onnx"
     card.write_text(f"{PUBLISHED}\n# net\n")
+    file.touch()
     assert not is_foreign(card)
-    write_card(tmp_path / "net.onnx", {})
-    assert card.read_text() == f"{PUBLISHED}\n# net\n"
+    export = {"bias": {"road": 1.0}, "equal_pixels": 0.5, "agrees": False}
+    for _ in range(2):  # one is replaced by the next
+        write_card(file, {"export": export})
+        assert card.read_text() == f"{PUBLISHED}\n# net\n"
+        said = (tmp_path / "net.onnx.md").read_text()
+        assert said.startswith(MARK)
+        assert "bias: road +1" in said
+        assert "DOES NOT AGREE" in said
+    (tmp_path / "net.onnx.md").write_text("mine")
+    with pytest.raises(FeathersegError, match=r"net\.onnx\.md: would be replaced"):
+        require_path(file, TARGETS["onnx"])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from featherseg.benchmark.graphs import AnyGraph
 from featherseg.benchmark.plan import Candidate, Plan, Size
 from featherseg.benchmark.workshop import Network, Workshop, is_network
 from featherseg.hub import locate
@@ -121,8 +122,9 @@ def cases_on(
     own = network is None and backend != "torch"
     precisions = (OWN,) if own else plan.precisions or ("fp32",)
     modes = (plan.modes or ("eager",)) if backend == "torch" else ("",)
+    taken = AnyGraph(path, threads=1).input.size if own and backend == "onnxruntime" else None
     for size, precision, mode, threads, batch in product(plan.sizes, precisions, modes, plan.threads, plan.batches):
-        refusal = refused(candidate, backend, precision, mode, plan.device, batch)
+        refusal = refused(candidate, backend, precision, mode, plan.device, batch, size, taken)
         if refusal is not None:
             refusals.append(refusal)
             continue
@@ -140,14 +142,25 @@ def cases_on(
 
 
 def refused(
-    candidate: Candidate, backend: str, precision: str, mode: str, device: str, batch: int
+    candidate: Candidate,
+    backend: str,
+    precision: str,
+    mode: str,
+    device: str,
+    batch: int,
+    size: Size,
+    taken: Size | None,
 ) -> FeathersegError | None:
-    """Why something cannot be; None where it can."""
+    """Why something cannot be; None where it can. `taken` is the size of a file that takes one only."""
     where = f"{candidate.text} on {backend}"
     if precision != OWN and precision not in PRECISIONS[backend]:
         return FeathersegError(f"{where}: precision", expected=" or ".join(PRECISIONS[backend]), got=precision)
     if batch > 1 and backend != "torch":
         return FeathersegError(f"{where}: batch", expected="1, an exported file takes one picture", got=batch)
+    if taken not in (None, size):
+        only, asked = ("x".join(map(str, sides)) for sides in (taken, size))
+        remedy = f"benchmark it at --size {only}"
+        return FeathersegError(f"{where}: takes pictures of {only} only", got=asked, remedy=remedy)
     if candidate.tail == "graph" and backend != "onnxruntime":
         return FeathersegError(f"{where}: tail graph is for ONNX files in onnxruntime")
     if device != "cpu" and backend == "openvino":

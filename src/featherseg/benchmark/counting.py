@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from featherseg.benchmark.graphs import first_line, open_session, picture_input, session_options
-from featherseg.runtime.errors import FeathersegError
+from featherseg.benchmark.graphs import open_session, picture_input, session_options
+from featherseg.runtime.errors import FeathersegError, first_line
 
 Shape = list[int]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, Preprocessing
 from featherseg.runtime.engines import ONNXRUNTIME_SILENT, PROVIDERS
-from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.errors import FeathersegError, first_line
 
 Picture = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -118,8 +118,3 @@ def fixed(sides: list[Any]) -> tuple[int, int] | None:
     """(height, width) where both are numbers."""
     height, width = sides
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-
-def first_line(error: Exception) -> str:
-    """Of what an engine says."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,12 +13,13 @@ MARK = "<!-- The card of a network, written by featherseg export; the next expor
 """The first line of every card; no file that begins otherwise is replaced."""
 
 PUBLISHED = "<!-- The card of a network, written by featherseg publish; the next publish replaces it. -->"
-"""The first line of the card of published weights. It tells more, so what is exported beside them leaves it."""
+"""The first line of the card of published weights, which is of theirs: what is exported beside them has another."""
 
 
 def card_path(path: Path) -> Path:
-    """NAME.md beside the file NAME.onnx."""
-    return path.with_suffix(".md")
+    """NAME.md beside the file NAME.onnx; NAME.onnx.md where NAME.md is the card of published weights."""
+    card = path.with_suffix(".md")
+    return path.with_name(f"{path.name}.md") if begins(card, PUBLISHED) else card
 
 
 def is_foreign(path: Path) -> bool:
@@ -35,9 +36,7 @@ def begins(path: Path, mark: str) -> bool:
 
 
 def write_card(path: Path, card: dict[str, Any]) -> None:
-    """Write the card of the file at `path`, unless that of published weights stands there."""
-    if begins(card_path(path), PUBLISHED):
-        return
+    """Write the card of the file at `path`."""
     text = "\n".join(card_lines(path, card)) + "\n"
     write_atomically(card_path(path), lambda file: file.write(text.encode()))
 

@@ -23,6 +23,7 @@ from featherseg.models.base import SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.pixels import Picture, write_atomically
+from featherseg.runtime.predictor import fitted
 
 LARGEST = 1024
 """Sides that a file takes at the most, unless its own input is larger: ExecuTorch sets memory aside for the largest."""
@@ -71,12 +72,13 @@ class ExecuTorchTarget:
     packages_for_int8: ClassVar[tuple[str, ...]] = ()  # torchao comes with executorch
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "int8")
 
-    def require_room(self, artefact: Artefact, pictures: Iterable[Picture]) -> None:
-        """Refuse pictures, as they come to the network, that the file would have no memory for."""
+    def require_room(self, artefact: Artefact, sizes: Iterable[tuple[int, int]]) -> None:
+        """Refuse pictures, by their own sizes, that come to the network larger than the file would have memory for."""
         most = largest_side(artefact)
-        for picture in pictures:
-            if max(picture.shape[:2]) > most:
-                raise too_large("executorch", picture, (most, most))
+        for size in sizes:
+            seen = fitted(size, artefact.input_rule)
+            if max(seen) > most:
+                raise too_large("executorch", seen, (most, most))
 
     def trace(self, network: SegNetwork, artefact: Artefact) -> Graph:
         """The network from picture to scores."""
@@ -127,16 +129,15 @@ class ExecuTorchTarget:
 
 def largest_side(artefact: Artefact) -> int:
     """Pixels of a side that a file of this artefact takes at the most."""
-    return max((LARGEST, *(artefact.input_rule.size or ())))
+    return max(LARGEST, *(artefact.input_rule.size or (0, 0)))
 
 
-def too_large(what: str, picture: Picture, largest: tuple[int, int]) -> FeathersegError:
+def too_large(what: str, size: tuple[int, ...], largest: tuple[int, ...]) -> FeathersegError:
     """A picture beyond the memory of a file."""
-    height, width = picture.shape[:2]
     return FeathersegError(
         f"{what}: picture",
         expected=f"at most {largest[0]}x{largest[1]}",
-        got=f"{height}x{width}",
+        got=f"{size[0]}x{size[1]}",
         remedy="resize it, or export the network with that --size",
     )
 
@@ -215,7 +216,7 @@ class ExecuTorchEngine:
             FeathersegError: for a picture larger than the file has memory for.
         """
         if any(side > most for side, most in zip(image.shape[:2], self.largest, strict=True)):
-            raise too_large(self.path.name, image, self.largest)
+            raise too_large(self.path.name, image.shape, self.largest)
         scores = self.method.execute([torch.from_numpy(np.ascontiguousarray(image))[None]])[0]
         return scores[0].numpy()  # type: ignore[no-any-return]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from featherseg.models.base import SegNetwork
 from featherseg.models.engine import TorchEngine
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
-from featherseg.runtime.pixels import Picture
+from featherseg.runtime.pixels import Picture, picture_size, size_of
 from featherseg.runtime.predictor import Predictor
 
 Target = OnnxTarget | OpenVINOTarget | ExecuTorchTarget | TorchTarget
@@ -65,7 +65,7 @@ def export(
     Args:
         network: the trained network; its training-only heads are left out.
         artefact: what the file will say of itself; paths of this machine on its card stay behind.
-        path: where it goes, with its card NAME.md; an older file there stays until the new one is proved.
+        path: where it goes, with its card beside it; an older file there stays until the new one is proved.
         to: one of `TARGETS`.
         pictures: what the agreement is measured on.
         data: labelled pictures to score network and file on; the file's scores then stand on its card.
@@ -97,7 +97,7 @@ def export(
     for package in (*target.packages, *(target.packages_for_int8 if precision == "int8" else ())):
         importlib.import_module(package)
     if isinstance(target, ExecuTorchTarget):
-        target.require_room(artefact, (as_in_use(picture, artefact) for picture in (*pictures, *calibration)))
+        target.require_room(artefact, own_sizes((*pictures, *calibration), data))
     bias = dict(bias or {})
     for name in bias:
         refuse_unknown("bias of class", name, artefact.classes.names)
@@ -191,6 +191,13 @@ def scores_of_network(
     scores = evaluate(Predictor(TorchEngine(network, artefact, device=device), artefact), data, progress=progress)
     network.cpu()
     return scores
+
+
+def own_sizes(pictures: Sequence[Picture], data: SegData | None) -> Iterator[tuple[int, int]]:
+    """(height, width) of the pictures and of the labelled ones, of which headers alone are read."""
+    yield from map(size_of, pictures)
+    for pair in data.pairs if data is not None else ():
+        yield picture_size(pair.image) if pair.window is None else pair.window[2:]
 
 
 def require_path(path: Path, target: Target) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,10 +51,20 @@ class InputRule:
         if self.fit not in ("stretch", "letterbox", "area"):
             raise FeathersegError("input_rule.fit", expected="stretch, letterbox or area", got=repr(self.fit))
         if self.size is not None:
-            height, width = (int(side) for side in self.size)
-            object.__setattr__(self, "size", (height, width))
-            if min(height, width) < 1:
-                raise FeathersegError("input_rule.size", expected="(height, width) of 1 or more", got=self.size)
+            object.__setattr__(self, "size", whole_sides(self.size))
+
+
+def whole_sides(size: Any) -> tuple[int, int]:
+    """The size as two whole numbers of 1 or more."""
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise FeathersegError(
+            "input_rule.size", expected="(height, width), two whole numbers of 1 or more", got=repr(size)
+        )
+    return height, width
 
 
 @dataclass(frozen=True, kw_only=True)

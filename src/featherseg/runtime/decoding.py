@@ -33,6 +33,10 @@ UPRIGHT = {  # the EXIF orientation -> what turns the stored picture upright
     8: Image.Transpose.ROTATE_90,
 }
 
+# Pillow warns at half the size that it refuses; the refusal is enough. Said once, behind all that the caller filters:
+# the filters are one list for all threads, which those that read must not change.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
+
 
 class RawMask(NamedTuple):
     """A mask file as it is stored.
@@ -71,9 +75,7 @@ def read_raw_mask(path: str | os.PathLike[str]) -> RawMask:
 def opened(path: str | os.PathLike[str]) -> Image.Image:
     """A picture file with its header read, its pixels not yet."""
     try:
-        with warnings.catch_warnings():  # Pillow warns at half the size that it refuses; the refusal is enough
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
+        return Image.open(path)
     except FileNotFoundError as error:
         raise FeathersegError(f"{os.fspath(path)}: there is no such file") from error
     except IsADirectoryError as error:
@@ -83,7 +85,7 @@ def opened(path: str | os.PathLike[str]) -> Image.Image:
             f"{os.fspath(path)}: is not a picture of a known format",
             remedy="convert it to PNG or JPEG, or leave it out",
         ) from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FeathersegError(
             f"{os.fspath(path)}: the picture is too large ({error})", remedy="cut it into smaller pictures"
         ) from error
@@ -103,6 +105,7 @@ def load_pixels(image: Image.Image, name: str) -> None:
         EOFError,
         struct.error,
         Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
     ) as error:
         raise unreadable(name, error) from error
 

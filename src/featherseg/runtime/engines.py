@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule
-from featherseg.runtime.errors import FeathersegError, refuse_unknown
+from featherseg.runtime.errors import FeathersegError, first_line, refuse_unknown
 from featherseg.runtime.openvino import OpenVINOEngine
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -140,7 +140,7 @@ class OnnxEngine:
             return values
         except Exception as error:  # onnxruntime's errors have no common base but Exception
             raise FeathersegError(
-                f"{self.path}: cannot run a picture of {height}x{width} ({_first_line(error)})"
+                f"{self.path}: cannot run a picture of {height}x{width} ({first_line(error)})"
             ) from error
 
 
@@ -217,7 +217,7 @@ def _session(path: str, device: str, threads: int | None) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=[name for name in wanted if name in there])
     except Exception as error:  # onnxruntime's errors have no common base but Exception
-        raise FeathersegError(f"{path}: is not an ONNX file that onnxruntime can run ({_first_line(error)})") from error
+        raise FeathersegError(f"{path}: is not an ONNX file that onnxruntime can run ({first_line(error)})") from error
 
 
 def _described(session: Any, path: str) -> Artefact | None:
@@ -261,7 +261,3 @@ def _at_fixed_size(artefact: Artefact, size: tuple[int, int] | None) -> Artefact
         return artefact
     fit = "letterbox" if rule.fit == "letterbox" else "stretch"
     return dataclasses.replace(artefact, input_rule=InputRule(size=size, fit=fit))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -27,6 +27,11 @@ class FeathersegError(ValueError):
         return type(self), (str(self),)
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, of several lines the first; its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """``did you mean 'cbam'?`` for the allowed value that reads most like ``value``; empty where none does."""
     close = difflib.get_close_matches(str(value), [str(item) for item in allowed], n=1, cutoff=0.5)

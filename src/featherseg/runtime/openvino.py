@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
-from featherseg.runtime.errors import FeathersegError, refuse_unknown
+from featherseg.runtime.errors import FeathersegError, first_line, refuse_unknown
 
 SIZES_KEPT = 4  # graphs compiled for one size each
 
@@ -53,9 +53,7 @@ class OpenVINOEngine:
         try:
             self._model = self._core.read_model(self.path)
         except Exception as error:  # OpenVINO's errors have no common base but Exception
-            raise FeathersegError(
-                f"{self.path}: is not a file that OpenVINO can read ({_first_line(error)})"
-            ) from error
+            raise FeathersegError(f"{self.path}: is not a file that OpenVINO can read ({first_line(error)})") from error
         if not self._model.has_rt_info(METADATA_KEY):
             raise FeathersegError(
                 f"{self.path}: the file says nothing of its classes and preprocessing",
@@ -90,7 +88,7 @@ class OpenVINOEngine:
             return request.infer([np.ascontiguousarray(image)[None]], share_inputs=True)
         except Exception as error:  # see above
             raise FeathersegError(
-                f"{self.path}: cannot run a picture of {size[0]}x{size[1]} ({_first_line(error)})"
+                f"{self.path}: cannot run a picture of {size[0]}x{size[1]} ({first_line(error)})"
             ) from error
 
     def _request_for(self, size: tuple[int, int]) -> Any:
@@ -147,7 +145,3 @@ def tiles_are_hidden(cpuinfo: str = "/proc/cpuinfo") -> bool:
     facts = dict(line.partition(":")[::2] for line in lines if ":" in line)
     known = {name.strip(): value.split() for name, value in facts.items()}
     return "amx_tile" in known.get("flags", []) and int(known.get("cpuid level", ["0"])[0]) < TILE_LEAF
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
