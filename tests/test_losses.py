@@ -185,6 +185,18 @@ def test_hard_examples_of_few_pixels_keep_one() -> None:
     assert float(LOSSES["ohem"]()(logits, target)) == pytest.approx(math.log(1 + math.exp(-3)))
 
 
+@variants
+def test_pictures_without_labels_change_nothing(variant: str) -> None:
+    logits, target, presence = case()
+    more = ours(
+        variant,
+        torch.cat((logits, logits + 1)),
+        torch.cat((target, torch.full_like(target, 255))),
+        torch.cat((presence, presence + 1)),
+    )
+    assert torch.allclose(more, ours(variant, logits, target, presence))
+
+
 # Micro-batches.
 
 

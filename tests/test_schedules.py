@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import Module
 from trees import folder_tree
 
+from featherseg.data.loading import Batch
 from featherseg.models import create_model
 from featherseg.recipes import RECIPES
 from featherseg.runtime.errors import FeathersegError
@@ -171,6 +172,31 @@ def test_accumulated_parts_equal_one_batch(tmp_path: Path, loss: str, monkeypatc
     assert difference < (1e-4 if exact else 0.5)
 
 
+@pytest.mark.parametrize("loss", ["ce", "focal", "dice", "ce_dice", "ohem", "owfl_se"])
+def test_parts_without_labels_leave_the_others_as_they_are(
+    tmp_path: Path, loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values: list[float] = []
+    first: list[Batch] = []
+    words = [f"loss={loss}", *(["model.presence=true"] if loss == "owfl_se" else [])]
+    for accumulate in (1, 3):
+        run = quick_run(tmp_path, f"batch_size={2 * accumulate}", f"accumulate={accumulate}", *words, model="affnet")
+        training = loop.Training(run, tmp_path / "run", None)
+        monkeypatch.setattr(training.network, "train", lambda network=training.network: Module.train(network, False))
+        first = first or next(batches_of(training))
+        rest = [part._replace(target=torch.full_like(part.target, 255)) for part in first * (accumulate - 1)]
+        values.append(training.step([*first, *rest], 0.01))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    assert values[0] > 0.01
+
+
+def test_any_seed_that_is_taken_can_be_trained_with(tmp_path: Path) -> None:
+    training = loop.Training(
+        quick_run(tmp_path, "seed=20260101123456", "batch_size=2", model="affnet"), tmp_path / "run", None
+    )
+    assert training.step(next(batches_of(training)), 0.01) > 0
+
+
 def batches_of(training: loop.Training):  # type: ignore[no-untyped-def]
     from featherseg.data.loading import Augmented, Loader, Order
     from featherseg.training.opening import part_size
@@ -255,6 +281,18 @@ def test_synchronised_norms_keep_what_they_do() -> None:
             assert torch.equal(network(images).logits, before)
         plain = [module for module in network.modules() if type(module) in (nn.BatchNorm2d, BatchNormAct2d)]
         assert not plain
+
+
+def test_synchronised_norms_reckon_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half precision's sums over many values near 5 would be off by a tenth of their deviation."""
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)  # of one process
+    images = (5 + 0.2 * torch.randn(4, 3, 60, 90, generator=torch.Generator().manual_seed(0))).bfloat16()
+    plain, together = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    synchronise_norms(nn.Sequential(together), World(0, 2, torch.device("cpu")))
+    expected, given = plain(images), together(images)
+    assert given.dtype == expected.dtype == torch.bfloat16
+    assert torch.allclose(given.float(), expected.float(), atol=0.02)
+    assert torch.allclose(together.running_mean, plain.running_mean, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from trees import folder_tree
 
 import featherseg
 from featherseg.data.loading import Batch
+from featherseg.metrics import Scores
 from featherseg.models import create_model
 from featherseg.models.checkpoint import save_checkpoint
 from featherseg.recipes import RECIPES
@@ -235,6 +236,71 @@ def test_resuming_needs_nothing_but_the_run_directory(tmp_path: Path, monkeypatc
     assert card["precision"] == "fp32"
 
 
+@pytest.mark.parametrize("what", ["the classes", "the train split", "the teacher"])
+def test_resuming_on_something_else_is_refused(tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, teacher = tmp_path / "data", train(quick_run(tmp_path, "epochs=1")) / "best.safetensors"
+    run = replace(quick_run(tmp_path, f"distill.teacher={teacher}"), out=str(tmp_path / "taught"))
+    original = loop.Training.validate
+
+    def killed(self: loop.Training, epoch: int, *, counts: bool) -> Scores | None:
+        if epoch == 1:
+            raise Killed
+        return original(self, epoch, counts=counts)
+
+    monkeypatch.setattr(loop.Training, "validate", killed)
+    with pytest.raises(Killed):
+        train(run)
+    monkeypatch.setattr(loop.Training, "validate", original)
+    if what == "the classes":
+        (data / "classes.yaml").write_text("names: [background, dog, cat]\n")
+    elif what == "the train split":
+        for path in (data / "images" / "train" / "photo5.jpg", data / "masks" / "train" / "photo5.png"):
+            path.unlink()
+    else:
+        teacher.write_bytes(
+            train(replace(quick_run(tmp_path, "seed=1"), out=str(tmp_path / "other")))
+            .joinpath("best.safetensors")
+            .read_bytes()
+        )
+    with pytest.raises(FeathersegError, match=f"{what} changed since the run began; expected .*; got .*another out"):
+        train(run)
+
+
+def test_labels_are_needed_to_choose_and_to_learn_without_a_teacher(tmp_path: Path) -> None:
+    run = quick_run(tmp_path, "epochs=1", "loss=ce")
+    teacher = train(run)
+    classes = tmp_path / "data" / "classes.yaml"
+    classes.write_text(classes.read_text() + "allow: [all-ignore]\n")
+
+    def unlabel(split: str) -> None:
+        for path in (tmp_path / "data" / "masks" / split).glob("*.png"):
+            Image.new("L", (96, 72), 255).save(path)
+
+    unlabel("train")
+    for cache in ("true", "false"):
+        words = (f"data.cache={cache}", f"out={tmp_path / cache}")
+        with pytest.raises(FeathersegError, match="no pixel of the train split has a class"):
+            train(with_overrides(run, words))
+        assert not (tmp_path / cache).exists()
+        card = featherseg.load(train(with_overrides(run, (*words, f"distill.teacher={teacher}")))).artefact.card
+        assert card["teacher"] == {"name": "run", "miou": card["teacher"]["miou"]}
+    unlabel("val")
+    with pytest.raises(FeathersegError, match="no pixel of the val split has a class"):
+        train(with_overrides(run, (f"distill.teacher={teacher}", f"out={tmp_path / 'blind'}")))
+    assert not (tmp_path / "blind").exists()
+
+
+def test_training_leaves_torchs_own_settings(tmp_path: Path) -> None:
+    for before in (True, False):
+        torch.use_deterministic_algorithms(before, warn_only=before)
+        try:
+            train(quick_run(tmp_path, "epochs=1", f"deterministic={not before}", f"out={tmp_path / str(before)}"))
+            assert torch.are_deterministic_algorithms_enabled() == before
+            assert torch.is_deterministic_algorithms_warn_only_enabled() == before
+        finally:
+            torch.use_deterministic_algorithms(False)
+
+
 def test_what_a_checkpoint_cannot_give_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = train(quick_run(tmp_path, "epochs=1"))
     capsys.readouterr()
@@ -288,6 +354,24 @@ def test_classifiers_are_known_by_growing_with_the_classes(tmp_path: Path) -> No
     for name, value in before.items():
         rows = value.reshape(128, -1).roll(-1, 0).view_as(value) if name in grown else value
         assert torch.equal(after[name], rows), name
+
+
+@pytest.mark.parametrize("name", ["enet", "erfnet"])
+def test_a_classifier_may_be_a_transposed_convolution(tmp_path: Path, name: str) -> None:
+    """Its tensors have the classes as their second axis; four of them are as many as a square layer's channels."""
+    torch.manual_seed(0)
+    old = create_model(name, num_classes=4)
+    artefact = Artefact(classes=Classes(names=("a", "b", "c", "d")), stride=1)
+    save_checkpoint(tmp_path / "old.safetensors", old.state_dict(), {"name": name}, artefact)
+    weight = next(key for key, value in old.state_dict().items() if value.ndim == 4 and value.shape[1] == 4)
+    for names, places in ((("d", "a", "c", "b"), (3, 0, 2, 1)), (("b", "x", "a", "c", "d"), (1, None, 0, 2, 3))):
+        new = create_model(name, num_classes=len(names))
+        fresh = {key: value.clone() for key, value in new.state_dict().items()}
+        start = start_from(str(tmp_path / "old.safetensors"), new, Part(name), Classes(names=names))
+        assert start.lines[0].endswith(f"{len(fresh)} of {len(fresh)} tensors taken")
+        for index, place in enumerate(places):
+            wanted = fresh[weight][:, index] if place is None else old.state_dict()[weight][:, place]
+            assert torch.equal(new.state_dict()[weight][:, index], wanted)
 
 
 def test_ema_is_the_running_average() -> None:

@@ -77,7 +77,9 @@ class Augment:
         for name in ("flip", "brightness", "contrast", "saturation", "blur"):
             if not 0 <= getattr(self, name) <= 1:
                 raise FeathersegError(f"augment.{name}", expected="0..1", got=getattr(self, name))
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+        if not 0 <= self.hue < math.inf:
+            raise FeathersegError("augment.hue", expected="radians, 0 or more", got=self.hue)
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise FeathersegError("augment.scale", expected="(smallest, largest) factor", got=self.scale)
 
     def __call__(

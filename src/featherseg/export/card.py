@@ -91,7 +91,7 @@ def training_lines(card: dict[str, Any]) -> Iterator[str]:
         cells = (
             stage["epochs"],
             fields_text(run["loss"]),
-            Path(run.get("distill", {}).get("teacher") or "-").stem,
+            teacher_text(stage),
             f"{run['optim']['name']} {run['optim']['lr']}, {run['schedule']['name']}",
             run["batch_size"],
             "x".join(str(side) for side in augment["crop_size"]),
@@ -101,6 +101,13 @@ def training_lines(card: dict[str, Any]) -> Iterator[str]:
             f"{stage['training_seconds'] / 3600:.1f}",
         )
         yield f"| {' | '.join(str(cell) for cell in cells)} |"
+
+
+def teacher_text(stage: dict[str, Any]) -> str:
+    """Whom a run learned from, with the score of that network; "-" for nobody."""
+    name = Path(stage["run"].get("distill", {}).get("teacher") or "-").stem
+    facts = stage.get("teacher", {})
+    return f"{facts['name']} ({percent(facts['miou'])} %)" if facts.get("miou") is not None else name
 
 
 def agreement_text(export: dict[str, Any]) -> str:

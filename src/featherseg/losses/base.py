@@ -74,7 +74,7 @@ class Loss(ABC):
             target: uint8 or int64 (N,H,W).
             normaliser: what sums over pixels are divided by: `count` of the whole batch, over its micro-batches and
                 processes; without it, `count(target)`.
-            share: the weight of the parts that are per micro-batch, 1 / (micro-batches * processes).
+            share: the weight of the parts that are per micro-batch: its `labelled` pictures over the whole batch's.
             presence: float (N,C), logits of which classes occur in each picture; losses without that part pass it by.
         """
         return self.value(look(logits, target, self.ignore_index), Whole(normaliser, share, presence))
@@ -82,6 +82,10 @@ class Loss(ABC):
     def count(self, target: Tensor) -> Tensor:
         """The normaliser of this target alone: its valid pixels. Counts of micro-batches are summed by who has them."""
         return (target.long() != self.ignore_index).sum()
+
+    def labelled(self, target: Tensor) -> Tensor:
+        """The pictures of this target with a valid pixel; of the others nothing is known."""
+        return pictures_with(target.long() != self.ignore_index).sum()
 
     @abstractmethod
     def value(self, pixels: Pixels, whole: Whole) -> Tensor:
@@ -148,6 +152,11 @@ def look(logits: Tensor, target: Tensor, ignore_index: int) -> Pixels:
             "target", expected=f"labels 0..{logits.shape[1] - 1} or {ignore_index}", got=int(label.max())
         ) from error
     return Pixels(log_probs, log_p, label, valid)
+
+
+def pictures_with(valid: Tensor) -> Tensor:
+    """bool (N,H,W) -> bool (N,): which pictures have a valid pixel."""
+    return valid.flatten(1).any(1)
 
 
 def per_class(name: str, values: Sequence[float], pixels: Pixels) -> Tensor:

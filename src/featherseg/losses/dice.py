@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from featherseg.losses.base import Loss, Pixels, Whole, require, require_number
+from featherseg.losses.base import Loss, Pixels, Whole, pictures_with, require, require_number
 from featherseg.losses.pixelwise import CrossEntropy
 
 
@@ -22,7 +22,7 @@ class Dice(Loss):
     Attributes:
         eps: keeps a class without pixels and without probability at Dice 1.
         dice_mask_ignored: False leaves ignored pixels inside sum p, as paper 001's code family does: they then count
-            as false positives and have a gradient.
+            as false positives and have a gradient; a picture without any label stays out.
     """
 
     per_micro_batch: ClassVar[bool] = True
@@ -72,7 +72,8 @@ def soft_dice_loss(pixels: Pixels, *, eps: float, mask_ignored: bool) -> Tensor:
     """1 - mean Dice over classes; 0 without gradient where no pixel is valid."""
     probs = pixels.log_probs.exp()  # (N, C, H, W)
     valid = pixels.valid.float()
-    predicted = (probs * valid.unsqueeze(1) if mask_ignored else probs).sum((0, 2, 3))  # (C,)
+    seen = valid if mask_ignored else pictures_with(pixels.valid).float().view(-1, 1, 1)
+    predicted = (probs * seen.unsqueeze(1)).sum((0, 2, 3))  # (C,)
     both, truth = sums_by_class((pixels.log_p.exp() * valid, valid), pixels)  # sum p g needs p_t alone
     dice = (2 * both + eps) / (predicted + truth + eps)
     return (1 - dice.mean()) * pixels.valid.any()

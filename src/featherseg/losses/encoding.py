@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from featherseg.losses.base import Pixels, Whole, at_least_one, require_number
+from featherseg.losses.base import Pixels, Whole, at_least_one, pictures_with, require_number
 from featherseg.losses.frequency import ObjectWeightedFocal
 from featherseg.runtime.errors import FeathersegError
 
@@ -51,5 +51,5 @@ def semantic_encoding_loss(presence: Tensor, pixels: Pixels) -> Tensor:
     label = torch.where(pixels.valid, pixels.label, classes).flatten(1)  # ignored pixels in a column of their own
     present = label.new_zeros(pictures, classes + 1).scatter_(1, label, 1)[:, :classes]
     error = F.binary_cross_entropy_with_logits(presence.float(), present.float(), reduction="none").mean(1)  # (N,)
-    known = pixels.valid.flatten(1).any(1)
+    known = pictures_with(pixels.valid)
     return torch.where(known, error, 0.0).sum() / at_least_one(known.sum(), error)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from featherseg.losses.base import PixelLoss, Pixels, Whole, require_number
+from featherseg.losses.base import PixelLoss, Pixels, Whole, pictures_with, require_number
 from featherseg.runtime.errors import refuse_unknown
 
 FOCAL_MEANS = ("all", "valid")
@@ -31,8 +31,8 @@ class Focal(PixelLoss):
     Attributes:
         alpha: factor of every term; paper 003's code family has 0.5.
         gamma: how much sure pixels are damped.
-        focal_mean: "all" divides by all pixels, where ignored ones add nothing, as paper 003's code family does;
-            "valid" by the valid ones.
+        focal_mean: "all" divides by all pixels of the pictures with labels, where ignored ones add nothing, as paper
+            003's code family does; "valid" by the valid ones.
     """
 
     alpha: float = 0.5
@@ -46,8 +46,8 @@ class Focal(PixelLoss):
         refuse_unknown("loss.focal_mean", self.focal_mean, FOCAL_MEANS)
 
     def own_count(self, valid: Tensor) -> Tensor:
-        """All pixels, or the valid ones."""
-        return valid.sum() if self.focal_mean == "valid" else torch.tensor(valid.numel(), device=valid.device)
+        """All pixels of pictures with labels, or the valid ones."""
+        return valid.sum() if self.focal_mean == "valid" else pictures_with(valid).sum() * valid[0].numel()
 
     def terms(self, pixels: Pixels) -> Tensor:
         """-alpha (1 - p_t)^gamma log p_t."""

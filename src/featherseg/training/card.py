@@ -46,6 +46,7 @@ def run_card(training: Training, scores: Scores | None, *, epochs_done: int) -> 
         "precision": training.precision,
         "run": run.to_json(),
         "machine": {**machine(), "processes": training.world.size},
+        **({"teacher": training.teacher.facts} if training.teacher is not None else {}),
         "training_seconds": round(training.progress.seconds),
         **training.peak.to_json(),
         "scores": {"val": scores.to_json()} if scores is not None else {},

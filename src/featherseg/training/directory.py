@@ -51,21 +51,36 @@ def recognise(run: Run) -> Path:
 
 
 class Origin(NamedTuple):
-    """What a run found at its beginning; kept in run.json, so that resuming needs nothing but the run directory.
+    """What a run found at its beginning; kept in run.json.
 
     Attributes:
         started_from: the card of the checkpoint it started from; empty for none.
         class_frequencies: the classes' shares in the training split; empty where they were not counted.
+        found: the classes, pictures and teacher, in words by which resuming knows them again.
     """
 
     started_from: dict[str, Any]
     class_frequencies: tuple[float, ...]
+    found: dict[str, str]
 
 
 def read_origin(folder: Path) -> Origin:
     """The origin of a run that is being resumed."""
     content = json.loads((folder / "run.json").read_text())
-    return Origin(content.get("started_from") or {}, tuple(content.get("class_frequencies") or ()))
+    shares = tuple(content.get("class_frequencies") or ())
+    return Origin(content.get("started_from") or {}, shares, content.get("found") or {})
+
+
+def refuse_changes(folder: Path, found: dict[str, str]) -> None:
+    """Refuse to resume on other classes, pictures or another teacher than the run began with."""
+    for what, before in read_origin(folder).found.items():
+        if found.get(what) != before:
+            raise FeathersegError(
+                f"{folder}: {what} changed since the run began",
+                expected=before,
+                got=found.get(what, "none"),
+                remedy="put back what it began with, or use another out",
+            )
 
 
 @contextmanager

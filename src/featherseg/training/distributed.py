@@ -123,7 +123,8 @@ class AllReducedBatchNorm2d(nn.BatchNorm2d):
         return self.normalise(x) if self.training else super().forward(x)
 
     def normalise(self, x: Tensor) -> Tensor:
-        """By mean and variance of the whole batch, which the running ones follow."""
+        """By mean and variance of the whole batch, in float32, which the running ones follow."""
+        given, x = x.dtype, x.float()
         count = AllReduce.apply(x.new_tensor([x.numel() / x.shape[1]]))
         mean = AllReduce.apply(x.sum((0, 2, 3))) / count
         centred = x - mean.view(1, -1, 1, 1)
@@ -135,7 +136,7 @@ class AllReducedBatchNorm2d(nn.BatchNorm2d):
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
                 self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), momentum)
         normalised = centred * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
-        return torch.addcmul(self.bias.view(1, -1, 1, 1), normalised, self.weight.view(1, -1, 1, 1))
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), normalised, self.weight.view(1, -1, 1, 1)).to(given)
 
 
 class AllReducedBatchNormAct2d(AllReducedBatchNorm2d):

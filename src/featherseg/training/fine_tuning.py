@@ -30,27 +30,29 @@ def start_from(
 ) -> Start:
     """Load the weights of `source` (a name, a run directory or a path) into `network`, which `model` describes.
 
-    The rows of a classifier are matched by class name. Other tensors are taken where name and shape fit; where fewer
-    than half do, the checkpoint is of another network and is refused. A checkpoint that saw its pictures through other
-    means and deviations than `preprocessing` is told, with the keys that would keep them.
+    What a classifier has of each class is matched by class name. Other tensors are taken where name and shape fit;
+    where fewer than half do, the checkpoint is of another network and is refused. A checkpoint that saw its pictures
+    through other means and deviations than `preprocessing` is told, with the keys that would keep them.
     """
     weights, _, artefact = read_checkpoint(locate(source, "torch"))
     old, own = artefact.classes, network.state_dict()
-    rows_per_class = classifiers(model, own, len(classes))
+    class_axes = classifiers(model, own, len(classes))
     shared = [name for name in classes.names if name in old.names]
     new_ids, old_ids = ([names.index(name) for name in shared] for names in (classes.names, old.names))
     kept: list[str] = []
     for name, value in own.items():
-        given = weights.get(name)
-        if given is None or given.shape[1:] != value.shape[1:] or given.ndim != value.ndim:
+        given, axis = weights.get(name), class_axes.get(name)
+        if given is None:
             continue
-        rows = rows_per_class.get(name)
-        if rows is None and given.shape == value.shape:
-            value.copy_(given)
-            kept.append(name)
-        elif rows is not None and len(given) == rows * len(old) and shared:
-            by_class = value.view(len(classes), rows, *value.shape[1:])
-            by_class[new_ids] = given.to(value.dtype).view(len(old), rows, *value.shape[1:])[old_ids]
+        if axis is None:
+            if given.shape == value.shape:
+                value.copy_(given)
+                kept.append(name)
+            continue
+        fitting = list(value.shape)
+        fitting[axis] = fitting[axis] // len(classes) * len(old)
+        if list(given.shape) == fitting and shared:
+            by_class(value, axis, len(classes))[new_ids] = by_class(given.to(value.dtype), axis, len(old))[old_ids]
             kept.append(name)
     if len(kept) < len(own) / 2:
         raise FeathersegError(
@@ -76,8 +78,19 @@ def start_from(
 
 
 def classifiers(model: Part, own: dict[str, Tensor], classes: int) -> dict[str, int]:
-    """The tensors whose rows belong to classes -> rows per class: those that grow when the network gets one more."""
+    """The tensors of which one axis belongs to the classes -> that axis: it grows when the network gets one more."""
     fields = {**model.fields, **({"pretrained": "none"} if "pretrained" in model.fields else {})}
     with torch.device("meta"):
         larger = create_model(model.name, num_classes=classes + 1, **fields).state_dict()
-    return {name: len(value) // classes for name, value in own.items() if value.shape != larger[name].shape}
+    return {
+        name: axis
+        for name, value in own.items()
+        for axis, (side, grown) in enumerate(zip(value.shape, larger[name].shape, strict=True))
+        if side != grown
+    }
+
+
+def by_class(tensor: Tensor, axis: int, classes: int) -> Tensor:
+    """A view of a classifier's tensor with the classes as its first axis: a transposed convolution has them second."""
+    rows = tensor.movedim(axis, 0)
+    return rows.view(classes, -1, *rows.shape[1:])

@@ -31,7 +31,7 @@ def head_loss(
     *,
     align_corners: bool,
     normaliser: Tensor | None = None,
-    share: float = 1.0,
+    share: Tensor | float = 1.0,
     presence: Tensor | None = None,
 ) -> Tensor:
     """The loss of scores (N,C,h,w), resized to the target's (H,W), as a scalar; its gradient is already known.

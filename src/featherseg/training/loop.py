@@ -21,16 +21,17 @@ from featherseg.models.checkpoint import save_checkpoint
 from featherseg.models.engine import Normalise, TorchEngine, stripped
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.predictor import Predictor
+from featherseg.training import opening
 from featherseg.training import state as states
 from featherseg.training.card import artefact_of
-from featherseg.training.directory import MetricsFile, Origin, alone_in, claim, read_origin, recognise
+from featherseg.training.determinism import deterministic
+from featherseg.training.directory import MetricsFile, Origin, alone_in, claim, read_origin, recognise, refuse_changes
 from featherseg.training.distillation import Teacher
 from featherseg.training.distributed import World, join, synchronise_norms
 from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import Start, start_from
 from featherseg.training.memory import gather, put_back
-from featherseg.training.objective import make_loss, objective
-from featherseg.training.opening import count_classes, open_both, part_size, refuse_tiny_batches, usable_precision
+from featherseg.training.objective import make_loss, objective, weigh_parts
 from featherseg.training.peak import PeakMemory
 from featherseg.training.phases import Phase, parameter_groups, phases_of, set_frozen
 from featherseg.training.pictures import Samples, TensorBoard, draw_curves
@@ -57,7 +58,8 @@ def train(run: Run) -> Path:
         line = f"{folder}: finished, {saved.progress.epoch} epochs{early}, {saved.progress.best_text()}"
         Reporter(run, silent=not world.first).say(line)
         return folder
-    Training(run, folder, saved, world).fit()
+    with deterministic(run.deterministic):
+        Training(run, folder, saved, world).fit()
     return folder
 
 
@@ -68,9 +70,11 @@ class Training:
         self.run, self.folder = run, folder
         self.world = world or join(run.device)
         self.reporter = Reporter(run, silent=not self.world.first)
-        self.train_data, self.val_data = open_both(run, self.reporter, fresh=saved is None)
+        self.train_data, self.val_data = opening.open_both(run, self.reporter, fresh=saved is None)
+        found = opening.marks(run, self.train_data, self.val_data)
+        if saved is not None:
+            refuse_changes(folder, found)
         torch.manual_seed(run.seed)
-        torch.use_deterministic_algorithms(run.deterministic)
         classes = self.train_data.classes
         fields = dict(run.model.fields)
         if saved is not None and "pretrained" in fields:
@@ -79,9 +83,9 @@ class Training:
             self.network = create_model(run.model.name, num_classes=len(classes), **fields)
         self.phases = phases_of(run)
         for phase in self.phases:
-            refuse_tiny_batches(run, self.network, phase, len(self.train_data), self.world)
+            opening.refuse_tiny_batches(run, self.network, phase, len(self.train_data), self.world)
             set_frozen(self.network, phase.frozen)
-        self.origin = read_origin(folder) if saved is not None else self.begin()
+        self.origin = read_origin(folder) if saved is not None else self.begin(found)
         self.loss = make_loss(run, self.network, classes, self.origin.class_frequencies)
         self.layout = torch.channels_last if run.channels_last else torch.contiguous_format
         self.network.to(self.world.device, memory_format=self.layout)  # type: ignore[call-overload]
@@ -91,23 +95,26 @@ class Training:
         self.normalise = Normalise(run.preprocessing).to(self.world.device)
         groups = parameter_groups(self.network, run.encoder_lr)
         self.optimiser = OPTIMISERS[run.optim.name](groups, **run.optim.fields)
-        self.precision = usable_precision(run.precision, self.world.device, self.reporter)
+        self.precision = opening.usable_precision(run.precision, self.world.device, self.reporter)
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=self.precision == "fp16")
         self.ema = EMA(self.network, run.ema) if run.ema else None
-        self.teacher = Teacher(run.distill, classes).to(self.world.device) if run.distill.teacher else None
+        self.teacher = None
+        if run.distill.teacher:
+            teacher = Teacher(run.distill, classes, align_corners=self.network.align_corners)
+            self.teacher = teacher.to(self.world.device)
         self.peak = PeakMemory(self.world.device)
         self.progress = Progress()
         if saved is not None:
             self.restore(saved)
 
-    def begin(self) -> Origin:
+    def begin(self, found: dict[str, str]) -> Origin:
         """What only a fresh run does: start from a checkpoint, count the classes."""
         run, data, start = self.run, self.train_data, Start([], {})
         if run.init:
             start = start_from(run.init, self.network, run.model, data.classes, run.preprocessing)
         for line in start.lines:
             self.reporter.say(line)
-        return Origin(start.card, count_classes(run, data, self.reporter))
+        return Origin(start.card, opening.count_classes(run, data, self.reporter), found)
 
     def fit(self) -> None:
         """Train from where the run stands to its end."""
@@ -138,7 +145,7 @@ class Training:
         set_frozen(self.network, phase.frozen)
         if phase.frozen or phase.first:
             self.reporter.say(f"the encoder is {'frozen' if phase.frozen else 'thawed'}")
-        part = part_size(self.run, phase.batch_size, self.world)
+        part = opening.part_size(self.run, phase.batch_size, self.world)
         order = Order(
             len(self.train_data),
             batch_size=phase.batch_size,
@@ -193,22 +200,21 @@ class Training:
 
         What is random in a network is drawn anew from (seed, step, process), so a resumed run draws the same.
         """
-        torch.manual_seed((self.run.seed * 1_000_003 + self.progress.step) * 1009 + self.world.rank)
+        torch.manual_seed(((self.run.seed * 1_000_003 + self.progress.step) * 1009 + self.world.rank) % 2**63)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
         device, run = self.world.device, self.run
         targets = [part.target.to(device, non_blocking=True) for part in parts]
-        counts = torch.stack([self.loss.count(target) for target in targets]).sum()
-        normaliser = self.world.total(counts)
+        normaliser, shares = weigh_parts(self.loss, targets, self.world)
         total = torch.zeros((), device=device)
-        for part, target in zip(parts, targets, strict=True):
-            pictures, share = part.images.to(device, non_blocking=True), 1 / (len(parts) * self.world.size)
+        for part, target, share in zip(parts, targets, shares, strict=True):
+            pictures = part.images.to(device, non_blocking=True)
             images = self.normalise(pictures).contiguous(memory_format=self.layout)
             with torch.autocast(device.type, AUTOCAST[self.precision], enabled=self.precision != "fp32"):
                 output = self.forward(images)
-                taught = share * self.teacher.loss(output.logits, pictures) if self.teacher is not None else 0.0
+                taught = self.teacher.loss(output.logits, pictures) if self.teacher is not None else 0.0
             loss = objective(
                 output,
                 target,
@@ -218,7 +224,7 @@ class Training:
                 normaliser=normaliser,
                 share=share,
             )
-            loss = loss + taught
+            loss = loss + taught / (len(parts) * self.world.size)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self.world.sum_gradients(self.network.parameters())

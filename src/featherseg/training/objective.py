@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from featherseg.losses import LOSSES, Loss, loss_fields
 from featherseg.models import SegNetwork, SegOutput
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
+from featherseg.training.distributed import World
 from featherseg.training.head_loss import head_loss
 from featherseg.training.run import Run
 
@@ -23,7 +26,7 @@ def objective(
     aux_weight: float,
     align_corners: bool,
     normaliser: Tensor | None = None,
-    share: float = 1.0,
+    share: Tensor | float = 1.0,
 ) -> Tensor:
     """The loss of a network's output: the main scores, plus `aux_weight` times each auxiliary head's.
 
@@ -37,13 +40,21 @@ def objective(
         aux_weight: weight of each auxiliary head.
         align_corners: how the network's scores are resized.
         normaliser: what the whole batch's pixel losses are divided by, where `target` is a part of the batch.
-        share: the part's share of the batch, which weighs what is a mean over each part.
+        share: the part's share of the batch's labelled pictures, which weighs what is a mean over each part.
     """
     of = partial(head_loss, target=target, loss=loss, align_corners=align_corners, normaliser=normaliser, share=share)
     total = of(output.logits, presence=output.presence)
     for logits in output.aux_logits:
         total = total + aux_weight * of(logits)
     return total
+
+
+def weigh_parts(loss: Loss, targets: Sequence[Tensor], world: World) -> tuple[Tensor, Tensor]:
+    """What the whole batch's pixel losses are divided by, and each part's share of its labelled pictures, (parts,)."""
+    labelled = torch.stack([loss.labelled(target) for target in targets])
+    counts = torch.stack([loss.count(target) for target in targets])
+    normaliser, pictures = world.total(torch.stack((counts.sum(), labelled.sum())))
+    return normaliser, labelled / pictures.clamp(min=1)
 
 
 def make_loss(run: Run, network: SegNetwork, classes: Classes, frequencies: tuple[float, ...]) -> Loss:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 
 from featherseg.data import SegData, class_frequencies, open_data
 from featherseg.data.leaks import refuse_leaks
+from featherseg.hub import locate
 from featherseg.losses import absent_classes
 from featherseg.models import SegNetwork
 from featherseg.runtime.classes import Classes
@@ -44,12 +47,45 @@ def open_both(run: Run, reporter: Reporter, *, fresh: bool) -> tuple[SegData, Se
         if doubtful:
             more = f", and {len(doubtful) - 1} more like it" if len(doubtful) > 1 else ""
             reporter.say(f"{doubtful[0].file}: {doubtful[0].detail}{more}: their score flatters the network")
+    refuse_unlabelled(run, train_data, val_data)
     refuse_wrong_padding(run, train_data.classes)
     reporter.say(
         f"data: {train_data.name} in {run.data.root}, {len(train_data)} pictures to learn from ({train_data.split}), "
         f"{len(val_data)} to choose on ({val_data.split}), {len(train_data.classes)} classes"
     )
     return train_data, val_data
+
+
+def marks(run: Run, train_data: SegData, val_data: SegData) -> dict[str, str]:
+    """Classes, pictures and teacher in words that differ where these do; of pictures the names count."""
+    classes = train_data.classes
+    found = {"the classes": f"{', '.join(classes.names)}; ignored {classes.ignore_index}"}
+    for data in (train_data, val_data):
+        names = "\n".join(data.name_of(index) for index in range(len(data)))
+        found[f"the {data.split} split"] = f"{len(data)} pictures, names {digest(names.encode())}"
+    if run.distill.teacher:
+        found["the teacher"] = digest(locate(run.distill.teacher, "torch").read_bytes())
+    return found
+
+
+def digest(content: bytes) -> str:
+    """The beginning of its SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def refuse_unlabelled(run: Run, train_data: SegData, val_data: SegData) -> None:
+    """Refuse to choose without labels, and to learn without labels or a teacher."""
+    for data, needed in ((val_data, True), (train_data, not run.distill.teacher)):
+        if needed and not has_labels(data):
+            raise FeathersegError(
+                f"{data.root}: no pixel of the {data.split} split has a class", expected="labelled masks"
+            )
+
+
+def has_labels(data: SegData) -> bool:
+    """Whether any pixel has a class; reads masks up to the first that has."""
+    whole = data.without_windows()
+    return any(bool((whole.labels(index) < len(data.classes)).any()) for index in range(len(whole)))
 
 
 def refuse_wrong_padding(run: Run, classes: Classes) -> None:
@@ -65,8 +101,13 @@ def refuse_wrong_padding(run: Run, classes: Classes) -> None:
 
 
 def count_classes(run: Run, data: SegData, reporter: Reporter) -> tuple[float, ...]:
-    """The classes' shares of the labelled pixels; empty where nobody asks and counting would take a pass over files."""
+    """The classes' shares of the labelled pixels; empty where nobody asks and counting would take a pass over files.
+
+    Empty, too, where nobody asks and a teacher alone is learned from.
+    """
     if not run.data.cache and not wants_frequencies(run):
+        return ()
+    if not (wants_frequencies(run) or has_labels(data)):
         return ()
     with reporter.task("count classes") as progress:
         frequencies = class_frequencies(data, progress)

@@ -88,3 +88,5 @@ class Distill:
             raise FeathersegError("distill.weight", expected="0 or more", got=self.weight)
         if not 0 < self.temperature < math.inf:
             raise FeathersegError("distill.temperature", expected="above 0", got=self.temperature)
+        if not self.teacher and (self.weight, self.temperature) != (1.0, 1.0):
+            raise FeathersegError("distill", expected="distill.teacher, whose weight and temperature these are")

@@ -35,8 +35,11 @@ MENUS: dict[str, Mapping[str, type]] = {
 }
 """What the parts of a run are chosen from."""
 
-FILLED_IN = {"schedule": ("lr", "steps", "warmup_steps", "hold"), "optim": ("params",)}
-"""Fields that training itself sets."""
+FILLED_IN = {
+    "schedule": ("lr", "steps", "warmup_steps", "hold"),
+    "optim": ("params", "maximize", "capturable", "differentiable"),
+}
+"""Fields that training itself sets, or has no use for."""
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 LR_SCALINGS = ("none", "batch16")
@@ -133,15 +136,13 @@ class Run:
         refuse_unknown("lr_every", self.lr_every, LR_EVERY)
         for name in ("epochs", "batch_size", "accumulate", "val_every"):
             require_least(name, getattr(self, name), 1)
-        for name in ("workers", "seed", "patience", "samples", "encoder_lr"):
+        for name in ("workers", "seed", "patience", "samples", "encoder_lr", "aux_weight", "warmup_epochs"):
             require_least(name, getattr(self, name), 0)
         for name in ("epochs", "batch_size", "lr"):
             require_least(f"freeze.{name}", getattr(self.freeze, name), 0)
         if self.freeze.epochs >= self.epochs:
             expected, remedy = f"fewer than epochs={self.epochs}", f"for instance freeze.epochs={self.epochs // 2}"
             raise FeathersegError("freeze.epochs", expected=expected, got=self.freeze.epochs, remedy=remedy)
-        if not 0 <= self.warmup_epochs < math.inf:
-            raise FeathersegError("warmup_epochs", expected="0 or more", got=self.warmup_epochs)
         if not len(self.preprocessing.mean) == len(self.preprocessing.std) == 3 or min(self.preprocessing.std) <= 0:
             raise FeathersegError(
                 "preprocessing", expected="three means and three positive std", got=self.preprocessing
@@ -180,8 +181,8 @@ class Run:
 
 
 def require_least(name: str, value: float, least: int) -> None:
-    """Refuse a number below the least that makes sense."""
-    if not value >= least:
+    """Refuse a number below the least that makes sense, and what is none."""
+    if not least <= value < math.inf:
         raise FeathersegError(name, expected=f"{least} or more", got=value)
 
 
