@@ -50,6 +50,7 @@ class Table:
     title: str
     about: str
     belongs: Callable[[Card], bool]
+    shown_first: bool = False  # in README and in the picture
 
 
 def read_cards() -> list[Card]:
@@ -108,7 +109,8 @@ def columns() -> list[Column]:
     return [
         Column("network", lambda card: card["name"], lambda name: f"[{name}](../weights/{name}.md)"),
         Column("from", lambda card: MODELS[card["model"]["name"]].paper or "peer", str),
-        Column("began with", lambda card: "ImageNet" if "imagenet" in card["start"] else card["start"]),
+        Column("began with", began_with),
+        Column("epochs", epochs_in_all),
         Column("parameters", lambda card: card["params"], lambda count: f"{count:,}", min),
         Column("GMACs", lambda card: card["macs"] / 1e9, lambda count: f"{count:.2f}", min),
         Column("file, MB", lambda card: card["bytes"], lambda size: "-" if size is None else f"{size / 1e6:.2f}", min),
@@ -116,6 +118,26 @@ def columns() -> list[Column]:
         Column("val mIoU %", lambda card: scores(card)["miou"], lambda miou: f"{100 * miou:.2f}", max),
         Column("spread", lambda card: card["spread"], spread_text),
     ]
+
+
+def began_with(card: Card) -> str:
+    """What the first of its trainings began with."""
+    first = trainings(card)[0]
+    start = first.get("start") or first["model"].get("pretrained", "random")
+    return "ImageNet" if "imagenet" in start else start
+
+
+def epochs_in_all(card: Card) -> int:
+    """Epochs to the weights that are scored, over all of its trainings."""
+    return sum(int(str(stage["epochs"]).split()[0]) for stage in trainings(card))
+
+
+def trainings(card: Card) -> list[Card]:
+    """The cards of the trainings that led to a network, the first one first."""
+    stages = [card]
+    while "started_from" in stages[0]:
+        stages.insert(0, stages[0]["started_from"])
+    return stages
 
 
 def milliseconds(time: float | None) -> str:
@@ -156,22 +178,25 @@ TABLES = (
         "pictures, from ImageNet weights of the backbone where the column says so, crops of 256x320. "
         "It was tuned for none of them, and those without pretrained weights are far from converged after 40 epochs.",
         belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and not departures(card),
+        shown_first=True,
     ),
     Table(
         title="CamVid, the same for eight epochs",
-        about="Networks whose 40 epochs take long on two cores: the same protocol with `epochs=8`, its schedule "
-        "as much shorter. The averaged weights, which are scored, still lag behind then.",
+        about="Networks whose 40 epochs take long on two cores, and a peer as a yardstick: the same protocol with "
+        "`epochs=8`, its schedule as much shorter. The averaged weights, which are scored, still lag behind then.",
         belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and departures(card) == ["epochs=8"],
     ),
     Table(
         title="CamVid, trained otherwise",
-        about="The same pictures, longer or in another way; the card and the command tell the training.",
+        about="The same pictures, longer or in another way; the card tells of the training.",
         belongs=lambda card: card["data"]["format"] == "camvid",
+        shown_first=True,
     ),
     Table(
         title="Seven classes of PASCAL VOC",
         about="background, cat, cow, dog, horse, person and sheep, every other class ignored; this is no VOC mIoU. "
-        "`MODEL_zoo_voc7`, 3,151 training pictures, scored on 231 val pictures.",
+        "Every network under the same training, `MODEL_zoo_voc7`, for as many epochs of 3,151 pictures as the row "
+        "says; scored on 231 val pictures at about 320x320 pixels.",
         belongs=lambda card: card["data"]["format"].startswith("voc"),
     ),
 )
@@ -199,8 +224,10 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
     yield "  networks whose weights are not shipped (file: -), of the network as trained."
     yield "- spread: sample standard deviation over seeds where there are several, else the 95 % bootstrap interval"
     yield "  over the val pictures, which says nothing about another seed."
-    yield "- began with: ImageNet is `mobilenet_v2_imagenet.safetensors`, MobileNetV2's weights in torchvision's names,"
-    yield "  widened from 8 bits; `model.pretrained=imagenet` takes timm's or torchvision's published ones instead."
+    yield "- began with: ImageNet is `mobilenet_v2_imagenet.safetensors`, of which"
+    yield "  [training.md](training.md#imagenet-weights) tells; `model.pretrained=imagenet` takes timm's or"
+    yield "  torchvision's published weights instead."
+    yield "- epochs: passes over the training pictures up to the weights that are scored, in all trainings together."
     yield "- GMACs: multiply-accumulates at the size that the network sees a picture at, up to its classifier. The"
     yield "  exported file, which is what is timed, may need fewer, AFFNet's a third: a convolution behind an"
     yield "  enlargement is done before it."
@@ -223,16 +250,20 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
         if rows:
             yield from ("", f"## {table.title}", "", table.about, "")
             yield from table_lines(rows, shown)
-            yield from ("", "Each row again:", "")
-            yield from (f"    {card['command']}" for card in rows)
-            for card in rows:
-                if "started_from" in card:
-                    yield from (
-                        "",
-                        f"{card['name']} is the last of several trainings; its card tells of all of them, and",
-                    )
-                    yield "[training.md](training.md#how-the-bundled-network-was-trained) has their commands."
+            yield from again_lines(rows)
     yield from ("", "Terms of the data bind what was learned from them: " + "; ".join(terms(cards)) + ".")
+
+
+def again_lines(cards: Sequence[Card]) -> Iterator[str]:
+    """The commands that repeat rows; where a network had several trainings, where those are told."""
+    single = [card["command"] for card in cards if "started_from" not in card]
+    if single:
+        yield from ("", "Each row again:" if len(cards) > 1 else "The row again:", "")
+        yield from (f"    {command}" for command in single)
+    for card in cards:
+        if "started_from" in card:
+            yield from ("", f"{card['name']} is the last of several trainings: its card tells of all of them,")
+            yield "[training.md](training.md#how-the-bundled-network-was-trained) has their commands."
 
 
 def terms(cards: Sequence[Card]) -> list[str]:
@@ -242,12 +273,16 @@ def terms(cards: Sequence[Card]) -> list[str]:
 
 def readme_lines(cards: Sequence[Card]) -> Iterator[str]:
     """The table in README.md: on CamVid, what is shipped, and what one would pick instead."""
-    chosen = ("network", "from", "parameters", "GMACs", "file, MB", "CPU, ms", "val mIoU %")
+    chosen = ("network", "from", "epochs", "parameters", "GMACs", "file, MB", "CPU, ms", "val mIoU %")
     shown = [column for column in columns() if column.head in chosen]
-    camvid = [card for card in cards if card["data"]["format"] == "camvid"]
-    rows = [card for card in camvid if card["bytes"] or not MODELS[card["model"]["name"]].paper]
+    rows = [card for card in first(cards) if card["bytes"] or not MODELS[card["model"]["name"]].paper]
     lines = table_lines(rows, shown)
     yield from (line.replace("](../weights/", "](weights/") for line in lines)
+
+
+def first(cards: Sequence[Card]) -> list[Card]:
+    """The networks that README and the picture show."""
+    return [card for card in cards if next(table for table in TABLES if table.belongs(card)).shown_first]
 
 
 def write_picture(cards: Sequence[Card]) -> None:
@@ -256,8 +291,8 @@ def write_picture(cards: Sequence[Card]) -> None:
     write_chart(
         [
             {**timed[case_of(card)], "name": card["name"], "miou": scores(card)["miou"]}
-            for card in cards
-            if card["data"]["format"] == "camvid" and case_of(card) in timed
+            for card in first(cards)
+            if case_of(card) in timed
         ],
         PICTURE,
     )

@@ -48,12 +48,24 @@ def test_a_latency_is_of_one_network_at_one_size_with_so_many_classes(zoo: Modul
     assert [zoo.time_of(one, timed) for one in (smaller, fewer, other)] == [None, None, None]
 
 
-def test_readme_compares_on_one_data_set(zoo: ModuleType, card: dict[str, Any]) -> None:
-    other = {**card, "name": "elsewhere", "data": {**card["data"], "format": "voc"}}
-    text = "\n".join(zoo.readme_lines([card, other]))
-    assert card["name"] in text
-    assert "elsewhere" not in text
-    assert "elsewhere" in "\n".join(zoo.page_lines([card, other]))
+def test_readme_compares_what_may_be_compared(zoo: ModuleType, card: dict[str, Any]) -> None:
+    voc = {**card["data"], "format": "voc"}
+    elsewhere = {**card, "name": "elsewhere", "recipe": "smp_deeplabv3plus_zoo_voc7", "data": voc}
+    shorter = {**card, "name": "shorter", "command": f"{card['command']} epochs=8"}
+    cards = [card, elsewhere, shorter]
+    text, page = ("\n".join(lines(cards)) for lines in (zoo.readme_lines, zoo.page_lines))
+    assert [name in text for name in (card["name"], "elsewhere", "shorter")] == [True, False, False]
+    assert all(name in page for name in (card["name"], "elsewhere", "shorter"))
+
+
+def test_a_network_of_several_trainings_tells_of_all(zoo: ModuleType, card: dict[str, Any]) -> None:
+    before = {**card, "epochs": "30 of 40", "model": {"name": "smp_deeplabv3plus", "pretrained": "imagenet"}}
+    before.pop("start")
+    later = {**card, "epochs": "3 of 9", "start": "before.safetensors", "started_from": before}
+    assert (zoo.epochs_in_all(later), zoo.began_with(later)) == (33, "ImageNet")
+    text = "\n".join(zoo.again_lines([later]))
+    assert card["command"] not in text
+    assert "training.md" in text
 
 
 def test_a_network_without_its_attention_is_still_under_the_protocol(zoo: ModuleType) -> None:
