@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from trees import folder_tree
 
 from featherseg import load
 from featherseg.app.cli import VERBS, main, open_verb
+from featherseg.export.onnx import trace
+from featherseg.models import SegNetwork
+from featherseg.runtime.artefact import Artefact
 
 QUICK = ["batch_size=2", "augment.crop_size=64x64", "workers=0", "epochs=1", "input_rule.size=own"]
 
@@ -28,7 +33,22 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
     return code, out, err
 
 
-def test_from_labelled_pictures_to_a_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing takes long: the second export takes the graph of the first."""
+    traced: list[Any] = []
+
+    def once(network: SegNetwork, artefact: Artefact) -> Any:
+        if not traced:
+            traced.append(trace(network, artefact))
+        return copy.deepcopy(traced[0])
+
+    monkeypatch.setattr("featherseg.export.onnx.trace", once)
+
+
+def test_from_labelled_pictures_to_a_mask(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], traced_once: None
+) -> None:
     data, run = folder_tree(tmp_path / "data"), tmp_path / "run"
     words = ["train", "affnet_folder", f"data.root={data}", f"out={run}", *QUICK]
     code, out, err = said(capsys, *words)

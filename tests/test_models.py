@@ -54,7 +54,8 @@ def slow(*names: str) -> list[object]:
 
 EACH = slow(*LARGE)
 LEARNERS = slow(*LARGE, "enet", "erfnet", "smp_deeplabv3plus", "lraspp")
-EXPORTS = slow(*(name for name in MODELS if name not in ("affnet", "deeplabv3plus")))
+EXPORTS = ("affnet", "deeplabv3plus", *(pytest.param(name, marks=pytest.mark.slow) for name in ("enet", "smp_unet")))
+"""For torch's own program; the file tests go through it for every network on its way to ONNX."""
 
 # rate and steps of Adam, where they are not 3e-3 and 15: dropout after each block asks for more of both, a deep network
 # without batch norm for less

@@ -62,6 +62,13 @@ def test_under_the_zoo_protocol_nothing_but_the_network_differs() -> None:
             assert run.model.fields == ({"pretrained": "imagenet"} if has_backbone else {})
 
 
+def test_recipes_for_a_folder_differ_in_network_and_loss_alone() -> None:
+    runs = [recipe() for name, recipe in RECIPES.items() if name.endswith("_folder")]
+    same = [replace(run, recipe="", model=Part("affnet"), loss=Part("ce")) for run in runs]
+    assert len(runs) == len(MODELS)
+    assert all(run == same[0] for run in same)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_a_complete_run_and_its_docstring_tells_printed_from_assumed(name: str) -> None:
     recipe = RECIPES[name]
@@ -77,8 +84,9 @@ def test_a_recipe_is_a_complete_run_and_its_docstring_tells_printed_from_assumed
 
 
 FAST = ("dsc_deeplab_voc",)
-ONE_OF_EACH_PROTOCOL = ("affnet_zoo_camvid", "hybrid_fusion_zoo_voc7")  # the others differ in the network alone
-MINIATURES = [name for name in RECIPES if "_zoo_" not in name or name in ONE_OF_EACH_PROTOCOL]
+SHARED = ("_zoo_", "_folder")
+ONE_OF_EACH = ("affnet_zoo_camvid", "hybrid_fusion_zoo_voc7", "affnet_folder")  # the others differ in network and loss
+MINIATURES = [name for name in RECIPES if name in ONE_OF_EACH or not any(part in name for part in SHARED)]
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,17 @@ class Killed(BaseException):
     """Stands for a kill between two steps."""
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    return train(quick_run(tmp_path_factory.mktemp("whole")))
+
+
 @pytest.mark.parametrize("kill_at", [2, 3, 4])
-def test_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path, kill_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_equals_uninterrupted_to_the_bit(
+    tmp_path: Path, whole: Path, kill_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Six pictures, batches of two: three steps an epoch; the kill falls inside, at the end of and after epoch 1."""
-    whole = train(quick_run(tmp_path))
     original = loop.Training.step
 
     def killed(self: loop.Training, parts: list[Batch], rate: float) -> float:
@@ -363,7 +370,8 @@ def test_a_classifier_may_be_a_transposed_convolution(tmp_path: Path, name: str)
     old = create_model(name, num_classes=4)
     artefact = Artefact(classes=Classes(names=("a", "b", "c", "d")), stride=1)
     save_checkpoint(tmp_path / "old.safetensors", old.state_dict(), {"name": name}, artefact)
-    weight = next(key for key, value in old.state_dict().items() if value.ndim == 4 and value.shape[1] == 4)
+    larger = create_model(name, num_classes=5).state_dict()
+    weight = next(key for key, value in old.state_dict().items() if value.shape[1:2] != larger[key].shape[1:2])
     for names, places in ((("d", "a", "c", "b"), (3, 0, 2, 1)), (("b", "x", "a", "c", "d"), (1, None, 0, 2, 3))):
         new = create_model(name, num_classes=len(names))
         fresh = {key: value.clone() for key, value in new.state_dict().items()}
