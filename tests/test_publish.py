@@ -444,6 +444,6 @@ def test_the_card_tells_of_the_trainings_before() -> None:
     first = {key: value for key, value in card.items() if key != "started_from"}
     text = published_text({**first, "started_from": first})
     assert text.split("## Training")[1].count(", poly | 8 |") == 2
-    assert "The last of these trainings again, from the weights of the one before:" in text
+    assert "The last of these trainings again; it began with the weights of the one before" in text
     assert "## Training" not in published_text(first)
     assert "The same training again:" in published_text(first)

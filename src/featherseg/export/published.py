@@ -29,7 +29,7 @@ def published_lines(card: Card) -> Iterator[str]:
     again = "The same training again:"
     if "started_from" in card:
         yield from training_lines(card)
-        again = "The last of these trainings again, from the weights of the one before:"
+        again = "The last of these trainings again; it began with the weights of the one before, which are not shipped:"
     yield from ("", again, "", f"    {card['command'] or 'its recipe is on no menu any more'}", "")
     yield f"Terms of the data, which bind what was learned from them: {card['data']['terms']}."
 
