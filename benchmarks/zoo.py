@@ -124,7 +124,7 @@ def began_with(card: Card) -> str:
     """What the first of its trainings began with."""
     first = trainings(card)[0]
     start = first.get("start") or first["model"].get("pretrained", "random")
-    return "ImageNet" if "imagenet" in start else start
+    return "ImageNet" if "imagenet" in start else start.replace("none", "random")
 
 
 def epochs_in_all(card: Card) -> int:
@@ -182,7 +182,7 @@ TABLES = (
     ),
     Table(
         title="CamVid, the same for eight epochs",
-        about="Networks whose 40 epochs take long on two cores, and a peer as a yardstick: the same protocol with "
+        about="For what takes long on two cores, to be compared with rows of this table alone: the same protocol with "
         "`epochs=8`, its schedule as much shorter. The averaged weights, which are scored, still lag behind then.",
         belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and departures(card) == ["epochs=8"],
     ),
