@@ -35,6 +35,7 @@ from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule, Prepr
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
+from featherseg.runtime.openvino import arithmetic_of
 
 PICTURES = [np.random.default_rng(seed).integers(0, 256, (120, 160, 3)).astype(np.uint8) for seed in range(2)]
 
@@ -296,6 +297,17 @@ def test_openvino_files_say_the_same_at_every_size(tmp_path: Path, quick_trace: 
         assert predictor(PICTURES[0]).mask.shape == (120, 160)
 
 
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "arithmetic"),
+    [("int8", ["FP32", "INT8"], "f32"), ("int8", ["FP32", "BF16"], "bf16"), ("fp32", ["BF16"], "f32"),
+     ("fp16", ["BF16"], "f32"), ("bf16", ["FP32"], "bf16"), (None, ["BF16"], "f32")],
+)  # fmt: skip
+def test_what_openvino_calculates_in(precision: str | None, capabilities: list[str], arithmetic: str) -> None:
+    export_of = {} if precision is None else {"export": {"precision": precision}}
+    _, artefact = network_and_artefact("affnet")
+    assert arithmetic_of(replace(artefact, card=export_of), capabilities) == arithmetic
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
 def test_a_mask_is_what_label_scores_makes_of_the_scores(
@@ -549,7 +561,8 @@ def sized_graph() -> onnx.ModelProto:
         node("Shape", ["image"], ["s"], name="shape", start=2, end=3),
         node("Cast", ["s"], ["w"], name="width", to=number),
         node("Mul", ["e", "w"], ["f"], name="sized"),
-        node("MatMul", ["f", "e"], ["scores"], name="attention"),
+        node("MatMul", ["f", "w"], ["g"], name="resized"),
+        node("MatMul", ["g", "e"], ["scores"], name="attention"),
     ]
     weights = {"a": np.ones((4, 3, 3, 3), np.float32), "b": np.ones((4, 4, 1, 1), np.float32)}
     graph = onnx.helper.make_graph(
@@ -564,7 +577,7 @@ def test_what_eight_bits_make_slower_or_wrong_stays_in_float() -> None:
     model = sized_graph()
     in_float = better_in_float(model.graph)
     assert in_float == {"turn", "cast", "first", "relu", "pool", "width", "sized", "attention"}
-    assert layers_of(model) == ["second"]
+    assert layers_of(model) == ["second", "resized"]
     pool_before_relu(model.graph, in_float)
     onnx.checker.check_model(model)
     made_from = {node.name: node.input[0] for node in model.graph.node}

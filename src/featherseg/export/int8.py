@@ -25,7 +25,7 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 ON_COLOURS = ("Transpose", "Cast", "Sub", "Pad", "MaxPool", "Conv")
 ON_WIDER = ("Add", "Relu", "Clip", "MaxPool")
-PRODUCTS = ("Mul", "MatMul", "Add")
+PRODUCTS = ("Mul", "Add")
 
 RANKED_ON = 4  # pictures
 ONNXRUNTIME_WARNING = 2  # its default
@@ -110,8 +110,9 @@ def better_in_float(graph: Any) -> set[str]:
 
     - What reads the picture, up to the first wider map and its max pool: onnxruntime keeps the channels of a place side
       by side in 8 bits, and three of them fill no register. AFFNet's first unit took three times as long that way.
-    - What is calculated from the picture's size, and sums and products with it (pooling to bins, `nn.splitting`):
-      ranges are measured at one size, and would be those of no other.
+    - What is calculated from the picture's size, and sums and products with it, as in pooling to bins: ranges are
+      measured at one size, and would be those of no other. Matrix products are quantised: the only matrices of the
+      picture's size are those that resize (`nn.splitting`), and they hold shares, 0 to 1 at every size.
     - Matrix products of two maps, as in attention: without weights, onnxruntime has no quick form of them.
     """
     weights = {item.name for item in graph.initializer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ class OpenVINOEngine:
         self.artefact = Artefact.from_text(self._model.get_rt_info(METADATA_KEY).astype(str), source=self.path)
         self._settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": arithmetic_of(self.artefact),
+            "INFERENCE_PRECISION_HINT": arithmetic_of(
+                self.artefact, self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            ),
         }
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
@@ -121,10 +124,15 @@ class OpenVINOEngine:
         return self._core.compile_model(model, "CPU", {**self._settings, **more}).create_infer_request()
 
 
-def arithmetic_of(artefact: Artefact) -> str:
-    """What floating-point layers calculate in: OpenVINO would choose half precision; only files that say so get it."""
+def arithmetic_of(artefact: Artefact, capabilities: Sequence[str]) -> str:
+    """What floating-point layers calculate in: OpenVINO would choose half precision wherever the CPU has it.
+
+    Files in bf16 get it. So do files in 8 bits, whose maps are coarser than that, for what they leave in float, where
+    OpenVINO counts it among the CPU's capabilities and need not imitate it.
+    """
     export = artefact.card.get("export", {})
-    return "bf16" if isinstance(export, dict) and export.get("precision") == "bf16" else "f32"
+    precision = export.get("precision") if isinstance(export, dict) else None
+    return "bf16" if precision == "bf16" or (precision == "int8" and "BF16" in capabilities) else "f32"
 
 
 def prepare_process() -> None:
