@@ -22,7 +22,7 @@ from featherseg.benchmark.cases import Case, cases_of
 from featherseg.benchmark.contest import Contestant
 from featherseg.benchmark.counting import Counts, count_graph, macs_of
 from featherseg.benchmark.graphs import AnyGraph
-from featherseg.benchmark.layers import collected, layers_of, openvino_macs, shares
+from featherseg.benchmark.layers import collected, layers_of, openvino_macs, precision_of, shares
 from featherseg.benchmark.plan import Candidate, Plan
 from featherseg.benchmark.street import boundary_cells, street_scores
 from featherseg.benchmark.tables import report_markdown, report_text
@@ -310,6 +310,23 @@ def test_the_int8_limit_is_a_convolution_of_bytes() -> None:
     assert np.array_equal(result, np.broadcast_to(np.rint(5 * sums / 4096)[..., None], result.shape))
 
 
+def test_the_bf16_limit_is_measured_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limits.measurer(1, 64, 1 << 16, 0)().keys() == {"gemm_gflops", "int8_gflops", "copy_gbytes"}
+    assert limits.measurer(1, 64, 1 << 16, 1)()["bf16_gflops"] > 0
+    for known, measured in (["avx2"], False), (["avx2", "avx512_bf16"], True):
+        monkeypatch.setattr(limits, "instructions", lambda known=known: known)
+        assert limits.Limits([1], bf16=True).bf16 is measured
+        assert not limits.Limits([1]).bf16
+
+
+@pytest.mark.parametrize(
+    ("kernel", "precision"),
+    [("brgconv_avx512_1x1_I8", "int8"), ("brgemm_avx512_bf16", "bf16"), ("jit_avx2_FP32", "fp32")],
+)
+def test_openvinos_kernels_say_what_they_calculate_in(kernel: str, precision: str) -> None:
+    assert precision_of(kernel) == precision
+
+
 # --- layers ---
 
 
@@ -324,8 +341,8 @@ def test_layers_multiply_what_the_graph_does(tmp_path: Path) -> None:
         assert sum(layer.macs for layer in layers) == count_graph(source, SIZE).macs
         assert all(layer.ms >= 0 for layer in layers)
         assert sum(layer.ms for layer in layers) > 0
-        quantised = {layer.in_8_bits for layer in layers if layer.macs}
-        assert quantised == {True, False}
+        precisions = {layer.precision for layer in layers if layer.macs}
+        assert {"int8"} < precisions <= {"int8", "bf16", "fp32"}
         assert not any(layer.name.endswith(("_nchwc", "WithoutBiases")) for layer in layers)
 
 

@@ -41,7 +41,7 @@ class Layer:
         macs: multiply-accumulates, those of channels that the engine adds to fill its registers included; 0 where it
             multiplies no matrix.
         ms: median milliseconds.
-        in_8_bits: whether it multiplies bytes; in an int8 network some layers stay in float.
+        precision: what it multiplies, "int8", "bf16" or "fp32"; an int8 network leaves some layers in float.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Layer:
     output: tuple[int, ...]
     macs: int
     ms: float
-    in_8_bits: bool
+    precision: str
 
 
 def tells_layers(case: Case) -> bool:
@@ -87,7 +87,7 @@ def onnxruntime_layers(case: Case) -> list[Layer]:
                 output=tuple(next(iter(shapes(operation["output_type_shape"])), [])),
                 macs=macs_of(operation),
                 ms=ms,
-                in_8_bits=kind.startswith("Q") or "Integer" in kind,
+                precision="int8" if kind.startswith("Q") or "Integer" in kind else "fp32",
             )
         )
     return layers
@@ -111,10 +111,16 @@ def openvino_layers(case: Case) -> list[Layer]:
                 output=() if operation is None else tuple(operation.output(0).get_shape()),
                 macs=0 if operation is None else openvino_macs(operation),
                 ms=ms,
-                in_8_bits=last[name].exec_type.endswith("I8"),
+                precision=precision_of(last[name].exec_type),
             )
         )
     return layers
+
+
+def precision_of(kernel: str) -> str:
+    """What an OpenVINO kernel calculates in, which its name ends with (`brgemm_avx512_bf16`)."""
+    ending = kernel.rpartition("_")[2].lower()
+    return {"i8": "int8", "u8": "int8", "bf16": "bf16"}.get(ending, "fp32")
 
 
 def openvino_macs(operation: Any) -> int:

@@ -1,7 +1,8 @@
 """What the machine can do at all: GEMM in GFLOP/s, copying in GB/s, measured between the rounds of the same run.
 
 GEMM in fp32 is numpy's product of two matrices, in int8 onnxruntime's convolution of 128 maps by 3x3 (uint8 by int8
-into int32; an operation is a "FLOP" there too).
+into int32; an operation is a "FLOP" there too), in bf16 torch's product of two matrices, where torch is installed and
+the processor multiplies bf16.
 
 Matrix libraries take their number of threads from the environment before they are loaded, so each number of threads is
 measured in a process of its own, which waits while networks are timed.
@@ -16,18 +17,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.machine import instructions
 
 GEMM_SIDE = 2048
 COPY_BYTES = 1 << 27  # more than caches hold
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-PRECISIONS = {"fp32": "gemm_gflops", "int8": "int8_gflops"}
+PRECISIONS = {"fp32": "gemm_gflops", "int8": "int8_gflops", "bf16": "bf16_gflops"}
 """Precision -> what a worker calls its GEMM."""
 
 INT8_CONVOLUTION = (
@@ -47,6 +50,8 @@ which its 8-bit files come to; a MatMulInteger, whose right side is not known be
 
 INT8_MAPS = (128, 256, 128)  # height, width, channels: the largest layer of AFFNet at 1024x2048
 
+BF16_UNITS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # without them torch imitates bf16, slower than fp32
+
 WORKER = f"from {__name__} import main; main()"
 
 SHARE = 0.15
@@ -62,9 +67,11 @@ class Limits:
 
     Args:
         threads: the numbers of threads.
+        bf16: whether to measure bf16 too, where it can be.
     """
 
-    def __init__(self, threads: Sequence[int]) -> None:
+    def __init__(self, threads: Sequence[int], *, bf16: bool = False) -> None:
+        self.bf16 = bf16 and find_spec("torch") is not None and not BF16_UNITS.isdisjoint(instructions())
         self.samples: dict[int, list[dict[str, float]]] = {count: [] for count in threads}
         self.workers: dict[int, subprocess.Popen[str]] = {}
         self.spent = 0.0
@@ -73,7 +80,7 @@ class Limits:
     def __enter__(self) -> Limits:
         for count in self.samples:
             self.workers[count] = subprocess.Popen(
-                [sys.executable, "-c", WORKER, *map(str, (count, GEMM_SIDE, COPY_BYTES))],
+                [sys.executable, "-c", WORKER, *map(str, (count, GEMM_SIDE, COPY_BYTES, int(self.bf16)))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -113,6 +120,7 @@ class Limits:
             }
             for count, samples in self.samples.items()
             for precision, key in PRECISIONS.items()
+            if key in samples[0]
         ]
 
 
@@ -141,7 +149,7 @@ def middle(key: str, samples: Sequence[dict[str, float]]) -> float:
     return round(float(np.median([sample[key] for sample in samples])), 1)
 
 
-def measurer(threads: int, gemm_side: int, copy_bytes: int) -> Callable[[], dict[str, float]]:
+def measurer(threads: int, gemm_side: int, copy_bytes: int, bf16: int) -> Callable[[], dict[str, float]]:
     """A function that measures once."""
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal((gemm_side, gemm_side), np.float32) for _ in range(2))
@@ -153,18 +161,31 @@ def measurer(threads: int, gemm_side: int, copy_bytes: int) -> Callable[[], dict
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
     pool = ThreadPoolExecutor(threads)  # copying releases Python's lock
+    product_of_bf16 = bf16_product(threads, gemm_side) if bf16 else None
 
     def measure() -> dict[str, float]:
         gemm = seconds(lambda: np.matmul(left, right, out=product))
         copy = seconds(lambda: list(pool.map(lambda part: np.copyto(*part), parts)))
         int8 = seconds(lambda: session.run(None, maps))
-        return {
+        measured = {
             "gemm_gflops": 2 * gemm_side**3 / gemm / 1e9,
             "int8_gflops": 2 * 9 * channels**2 * height * width / int8 / 1e9,
             "copy_gbytes": 2 * copy_bytes / copy / 1e9,
         }
+        if product_of_bf16 is not None:
+            measured["bf16_gflops"] = 2 * gemm_side**3 / seconds(product_of_bf16) / 1e9
+        return measured
 
     return measure
+
+
+def bf16_product(threads: int, side: int) -> Callable[[], object]:
+    """A product of two square matrices in torch."""
+    import torch
+
+    torch.set_num_threads(threads)
+    left, right = (torch.randn(side, side).bfloat16() for _ in range(2))
+    return lambda: left @ right
 
 
 def int8_session(threads: int) -> Any:
@@ -189,6 +210,6 @@ def seconds(call: Callable[[], object]) -> float:
 
 def main() -> None:
     """The worker: answers every line with one measurement, a line of JSON."""
-    measure = measurer(*map(int, sys.argv[1:4]))
+    measure = measurer(*map(int, sys.argv[1:5]))
     for _ in sys.stdin:
         print(json.dumps(measure()), flush=True)

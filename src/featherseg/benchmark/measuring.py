@@ -68,7 +68,7 @@ def measure(plan: Plan, progress: Callable[[str, float], None] = lambda what, do
         for done, case in enumerate(cases):
             progress("open", done / len(cases))
             contestants.append(Contestant(case, plan.picture))
-        with Limits(plan.threads) as limits:
+        with Limits(plan.threads, bf16=any(map(uses_bf16, contestants))) as limits:
             laps = run_race(
                 contestants, plan.race, between=limits.measure, progress=lambda done: progress("measure", done)
             )
@@ -124,6 +124,12 @@ def counts_of(
     return None, None
 
 
+def uses_bf16(contestant: Contestant) -> bool:
+    """Whether anything in it may be calculated in bf16, as what OpenVINO's 8-bit files leave in float may."""
+    case, precision = contestant.case, contestant.subject.precision
+    return case.device == "cpu" and (precision == "bf16" or (case.backend == "openvino" and precision == "int8"))
+
+
 def gpu_limits(contestants: Sequence[Contestant], plan: Plan) -> list[dict[str, Any]]:
     """The limits of the GPU in the precisions that were used on it."""
     in_torch = {one.subject.precision for one in contestants if one.case.backend == "torch"}
@@ -176,13 +182,12 @@ def row_of(
         "miou": miou,
         "scored_at": scored_at,
         "scored_elsewhere": miou is not None and not alike(scored_at, case.size),
-        "layers": [layer_row(layer, case, subject.precision, limits) for layer in layers],
+        "layers": [layer_row(layer, case, limits) for layer in layers],
     }
 
 
-def layer_row(layer: Layer, case: Case, precision: str, limits: Sequence[dict[str, Any]]) -> Row:
+def layer_row(layer: Layer, case: Case, limits: Sequence[dict[str, Any]]) -> Row:
     """One layer of a result; a layer that multiplies nothing has neither precision nor limit."""
-    own = "int8" if layer.in_8_bits else "fp32" if precision == "int8" else precision
     gflops = 2e-6 * layer.macs / max(layer.ms, 1e-3)
     return {
         "name": layer.name,
@@ -190,8 +195,8 @@ def layer_row(layer: Layer, case: Case, precision: str, limits: Sequence[dict[st
         "output": list(layer.output),
         "ms": round(layer.ms, 4),
         "macs": layer.macs,
-        "precision": own if layer.macs else None,
-        "of_gemm": share(gflops, limit_of(case, own, limits).get("gemm_gflops")) if layer.macs else None,
+        "precision": layer.precision if layer.macs else None,
+        "of_gemm": share(gflops, limit_of(case, layer.precision, limits).get("gemm_gflops")) if layer.macs else None,
     }
 
 

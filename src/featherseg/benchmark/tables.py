@@ -80,8 +80,10 @@ def report_markdown(report: dict[str, Any], title: str = "Benchmark") -> str:
     """The same as a page, with the machine and what each column means."""
     rows, machine = report["results"], report["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
+    known = " ".join(machine.get("instructions", []))  # reports of before have none
+    processor = f"{machine['cpu']}, {machine['cores']} cores" + (f", {known}" if known else "")
     facts = (
-        f"{machine['cpu']}, {machine['cores']} cores" + (f"; {machine['gpu']}" if machine["gpu"] else ""),
+        processor + (f"; {machine['gpu']}" if machine["gpu"] else ""),
         f"{machine['os']}; Python {machine['python']}; {versions}",
         f"commit {machine['commit']}; {report['date']}; load average before and after {machine['load_average']}",
         f"picture: {report['settings']['picture']}",

@@ -11,12 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+INSTRUCTIONS = (
+    *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "i8mm", "bf16"),
+)
+"""What makes matrix products fast: on x86, and on ARM."""
+
 
 def machine(packages: Iterable[str] = ()) -> dict[str, Any]:
     """JSON values that say where something was measured; of the packages, the installed versions."""
     return {
         "os": platform.platform(),
         "cpu": cpu_name(),
+        "instructions": instructions(),
         "cores": usable_cores(),
         "gpu": gpu_name(),
         "python": sys.version.split()[0],
@@ -31,6 +38,14 @@ def cpu_name() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def instructions() -> list[str]:
+    """Of `INSTRUCTIONS`, those that the processor announces; none where the system is no Linux."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    said = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return [name for name in INSTRUCTIONS if name in said]
 
 
 def usable_cores() -> int:
