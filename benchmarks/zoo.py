@@ -202,8 +202,8 @@ TABLES = (
 )
 
 
-SETTINGS = ("data.root", "seed", "val_every")
-"""Keys that leave the protocol as it is."""
+SETTINGS = ("data.root", "seed", "val_every", "precision")
+"""Keys that leave the protocol as it is; in what precision products are calculated stands in a row's command."""
 
 
 def departures(card: Card) -> list[str]:
