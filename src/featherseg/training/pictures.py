@@ -11,6 +11,7 @@ from PIL import Image
 
 from featherseg.evaluation.evaluate import Judged
 from featherseg.evaluation.report import panel_of
+from featherseg.evaluation.sheet import spread
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.pixels import write_atomically
 
@@ -27,8 +28,7 @@ class Samples:
     """
 
     def __init__(self, count: int, pictures: int, classes: Classes) -> None:
-        kept = min(count, pictures)
-        self.chosen = {index * pictures // kept for index in range(kept)} if kept else set()
+        self.chosen = frozenset(spread(pictures, count))
         self.classes = classes
         self.seen = 0
         self.rows: list[Image.Image] = []
