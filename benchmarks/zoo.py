@@ -176,7 +176,9 @@ TABLES = (
         title="CamVid, one protocol for all",
         about="Every network under the very same training, `MODEL_zoo_camvid`: 40 epochs of CamVid's 367 training "
         "pictures, from ImageNet weights of the backbone where the column says so, crops of 256x320. "
-        "It was tuned for none of them, and those without pretrained weights are far from converged after 40 epochs.",
+        "It was tuned for none of them, and those without pretrained weights are far from converged after 40 epochs. "
+        "Rows whose command says `precision=bf16` were trained with products in bf16, the others in fp32; what that "
+        "does to a score has not been measured over seeds.",
         belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and not departures(card),
         shown_first=True,
     ),

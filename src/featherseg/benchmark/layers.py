@@ -120,7 +120,7 @@ def openvino_layers(case: Case) -> list[Layer]:
 def precision_of(kernel: str) -> str:
     """What an OpenVINO kernel calculates in, which its name ends with (`brgemm_avx512_bf16`)."""
     ending = kernel.rpartition("_")[2].lower()
-    return {"i8": "int8", "u8": "int8", "bf16": "bf16"}.get(ending, "fp32")
+    return {"i8": "int8", "bf16": "bf16"}.get(ending, "fp32")
 
 
 def openvino_macs(operation: Any) -> int:
