@@ -29,6 +29,9 @@ NEAR = 2.0
 ADDED = re.compile(r"(_token_\d+|_nchwc)+$|/WithoutBiases$")
 """What engines add to a layer's name."""
 
+FUSED = "undef"
+"""The kernel that OpenVINO names where an operation is done within another one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
@@ -94,11 +97,15 @@ def onnxruntime_layers(case: Case) -> list[Layer]:
 
 
 def openvino_layers(case: Case) -> list[Layer]:
-    """Times and names are the compiled network's, shapes those of the graph's operations of the same names."""
+    """Times and names are the compiled network's, shapes those of the graph's operations of the same names.
+
+    OpenVINO calls "not run" both what it has fused into other layers, which bears no kernel, and what takes less than
+    the clock's unit of a microsecond, which is a layer like any other.
+    """
     engine = OpenVINOEngine(case.file, threads=case.threads)
     operations = {operation.get_friendly_name(): operation for operation in engine.graph_of(case.size).get_ops()}
     runs = engine.profile(case.size, runs=RUNS)
-    last = {info.node_name: info for info in runs[-1] if info.status == info.Status.EXECUTED}
+    last = {info.node_name: info for info in runs[-1] if info.exec_type != FUSED}
     infos = [info for run in runs for info in run if info.node_name in last]
     times = collected((info.node_name, 1000 * info.real_time.total_seconds()) for info in infos)
     layers = []
