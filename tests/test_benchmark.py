@@ -304,10 +304,18 @@ def test_the_int8_limit_is_a_convolution_of_bytes() -> None:
     model = onnx.load_from_string(limits.INT8_CONVOLUTION)
     assert [node.op_type for node in model.graph.node] == ["ConstantOfShape", "QLinearConv"]
     maps = np.random.default_rng(0).integers(0, 128, (1, 5, 6, 128), np.uint8)
-    result = limits.int8_session(1).run(None, {"maps": maps})[0]
+    result = limits.session_of(limits.INT8_CONVOLUTION, 1).run(None, {"maps": maps})[0]
     rows = np.pad(maps[0].astype(np.int64), ((1, 1), (1, 1), (0, 0))).sum(2)
     sums = sum(rows[down : down + 5, right : right + 6] for down in range(3) for right in range(3))
     assert np.array_equal(result, np.broadcast_to(np.rint(5 * sums / 4096)[..., None], result.shape))
+
+
+def test_the_fp32_limit_is_a_convolution_of_the_same_maps() -> None:
+    maps = np.random.default_rng(0).standard_normal((1, 128, 5, 6), np.float32)
+    result = limits.session_of(limits.FP32_CONVOLUTION, 1).run(None, {"maps": maps})[0]
+    rows = np.pad(maps[0], ((0, 0), (1, 1), (1, 1))).mean(0)
+    means = sum(rows[down : down + 5, right : right + 6] for down in range(3) for right in range(3)) / 9
+    assert np.allclose(result, np.broadcast_to(means, result.shape), atol=1e-5)
 
 
 def test_the_bf16_limit_is_measured_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from featherseg.export.executorch import layers_of as layers_of_module
 from featherseg.export.exporter import MASKS, within_budget
 from featherseg.export.int8 import better_in_float, costly_layers, layers_of, pool_before_relu, quantise
 from featherseg.export.norms import spread_norms
-from featherseg.export.picture import fold_preprocessing
+from featherseg.export.picture import fold_preprocessing, keep_colours_together
 from featherseg.hub import locate
 from featherseg.models import MODELS, SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule, Preprocessing
@@ -495,22 +495,32 @@ def test_a_norm_behind_a_concatenation_goes_into_its_parts(widths: tuple[int, in
 @pytest.mark.parametrize("name", ["affnet", "enet"])
 def test_the_graph_of_a_network_is_rewritten(name: str) -> None:
     """The passes look for what the exporter writes: should it write otherwise, nothing else would tell."""
-    graph = TARGETS["onnx"].trace(*network_and_artefact(name)).graph
+    model = TARGETS["onnx"].trace(*network_and_artefact(name))
+    graph = model.graph
     kinds = [node.op_type for node in graph.node]
     by_name = {node.name: node.op_type for node in graph.node}
     assert by_name["normalise"] == "Sub"
     assert "BatchNormalization" not in kinds or name == "enet"  # ENet has some without a convolution before them
     first = next(node for node in graph.node if node.op_type in ("Concat", "Add") and node.name.startswith("node_cat"))
     assert first.op_type == "Add"
+    keep_colours_together(model)
+    pools_bytes = any(node.op_type == "MaxPool" and node.input[0] == "image" for node in graph.node)
+    assert pools_bytes == (name == "affnet")  # ENet pads the picture first, with the colour that is subtracted
     assert ("fusion.fuse_attention.reduce.taps.weight" in str([node.input for node in graph.node])) == (
         name == "affnet"
     )
 
 
-def test_the_layers_on_the_picture_take_the_normalisation() -> None:
+@pytest.mark.parametrize(
+    ("kernel", "strides", "pads"),
+    [((3, 3), (2, 2), (1, 1, 1, 1)), ((2, 2), (2, 2), (0, 0, 0, 0)), ((3, 2), (1, 2), (1, 0, 0, 1))],
+)
+def test_the_layers_on_the_picture_take_the_normalisation(
+    kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int, int, int]
+) -> None:
     """Where a convolution and a max pool read it; what else reads it keeps the convolution that normalises."""
     rng = np.random.default_rng(2)
-    node, value, number = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    node, value, types = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto
     mean, std = rng.uniform(0.3, 0.6, 3), rng.uniform(0.2, 0.3, 3)
     arrays = {
         "normalise.weight": np.diag(1 / (255 * std)).reshape(3, 3, 1, 1),
@@ -518,33 +528,45 @@ def test_the_layers_on_the_picture_take_the_normalisation() -> None:
         "w": rng.normal(size=(4, 3, 3, 3)),
     }
     nodes = [
+        node("Transpose", ["image"], ["t"], name="turn", perm=[0, 3, 1, 2]),
+        node("Cast", ["t"], ["x"], name="cast", to=types.FLOAT),
         node("Conv", ["x", "normalise.weight", "normalise.bias"], ["n"], name="normalise", kernel_shape=[1, 1]),
         node("Conv", ["n", "w"], ["a"], name="conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
-        node("MaxPool", ["n"], ["b"], name="pool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("MaxPool", ["n"], ["b"], name="pool", kernel_shape=kernel, pads=pads, strides=strides),
     ]
-    x = rng.integers(0, 256, (1, 3, 9, 8)).astype(np.float32)
+    image = rng.integers(0, 256, (1, 9, 8, 3)).astype(np.uint8)
 
     def model_of(nodes: list[onnx.NodeProto], outputs: tuple[str, ...]) -> onnx.ModelProto:
         graph = onnx.helper.make_graph(
-            nodes, "g", [value("x", number, [1, 3, 9, 8])],
-            [value(name, number, [1, None, None, None]) for name in outputs],
+            nodes, "g", [value("image", types.UINT8, [1, "h", "w", 3])],
+            [value(name, types.FLOAT, [1, None, None, None]) for name in outputs],
             [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
         )  # fmt: skip
         return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
 
     def run(model: onnx.ModelProto) -> list[np.ndarray]:
         onnx.checker.check_model(model)
-        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})  # type: ignore[no-any-return]
+        return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"image": image})  # type: ignore[no-any-return]
+
+    def kinds(model: onnx.ModelProto) -> list[str]:
+        return [item.op_type for item in model.graph.node]
 
     model = model_of(nodes, ("a", "b"))
     before = run(model)
     fold_preprocessing(model)
-    assert [item.op_type for item in model.graph.node] == ["Sub", "Conv", "MaxPool", "Conv"]
-    for ours, theirs in zip(run(model), before, strict=True):  # edges included, where padding is zero once normalised
+    assert kinds(model) == ["Transpose", "Cast", "Sub", "Conv", "MaxPool", "Conv"]
+    folded = run(model)
+    for ours, theirs in zip(folded, before, strict=True):  # edges included, where padding is zero once normalised
         assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
+    keep_colours_together(model)
+    assert model.graph.node[3].input == ["image"]  # the bytes are pooled
+    assert kinds(model)[3:7] == ["MaxPool", "Reshape", "Transpose", "MaxPool"]
+    for ours, theirs in zip(run(model), folded, strict=True):
+        assert np.array_equal(ours, theirs)
     left = model_of([*nodes, node("Relu", ["n"], ["c"], name="relu")], ("a", "b", "c"))
-    fold_preprocessing(left)
-    assert [item.op_type for item in left.graph.node] == ["Conv", "Conv", "MaxPool", "Relu"]
+    for rewrite in (fold_preprocessing, keep_colours_together):
+        rewrite(left)
+        assert kinds(left) == [*(item.op_type for item in nodes), "Relu"]
 
 
 def sized_graph() -> onnx.ModelProto:

@@ -1,6 +1,7 @@
 """What the machine can do at all: GEMM in GFLOP/s, copying in GB/s, measured between the rounds of the same run.
 
-GEMM in fp32 is numpy's product of two matrices, in int8 onnxruntime's convolution of 128 maps by 3x3 (uint8 by int8
+GEMM in fp32 is numpy's product of two matrices or onnxruntime's convolution of 128 maps by 3x3, whichever is faster: a
+matrix library that does not know a new processor may reach half of it. In int8 it is that convolution (uint8 by int8
 into int32; an operation is a "FLOP" there too), in bf16 torch's product of two matrices, where torch is installed and
 the processor multiplies bf16.
 
@@ -33,6 +34,16 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 PRECISIONS = {"fp32": "gemm_gflops", "int8": "int8_gflops", "bf16": "bf16_gflops"}
 """Precision -> what a worker calls its GEMM."""
 
+FP32_CONVOLUTION = (
+    b'\x08\x08:\xdb\x01\n@\n\x05shape\x12\x07weights"\x0fConstantOfShape*\x1d\n\x05value*\x11\x08\x01\x10\x01B\x05v'
+    b'alueJ\x049\x8ec:\xa0\x01\x04\n1\n\x04maps\n\x07weights\x12\x07product"\x04Conv*\x11\n\x04pads@\x01@\x01@\x01@'
+    b"\x01\xa0\x01\x07\x12\x01g*-\x08\x04\x10\x07B\x05shapeJ \x80\x00\x00\x00\x00\x00\x00\x00\x80\x00\x00\x00\x00"
+    b"\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x00\x00\x00\x00Z!\n\x04maps\x12\x19\n\x17\x08"
+    b"\x01\x12\x13\n\x02\x08\x01\n\x03\x08\x80\x01\n\x03\x12\x01h\n\x03\x12\x01wb\x0f\n\x07product\x12\x04\n\x02"
+    b"\x08\x01B\x04\n\x00\x10\x11"
+)
+"""An ONNX file of one Conv, 3x3, float32 maps (1,128,h,w) by weights that are 1 / 1152 throughout."""
+
 INT8_CONVOLUTION = (
     b'\x08\x08:\xfd\x02\n=\n\x05shape\x12\x07weights"\x0fConstantOfShape*\x1a\n\x05value*\x0e\x08\x01\x10\x03*'
     b"\x01\x05B\x05value\xa0\x01\x04\n\x80\x01\n\x04maps\n\x03one\n\x04zero\n\x07weights\n\x03one\n\x04null\n"
@@ -48,7 +59,7 @@ INT8_CONVOLUTION = (
 by 4096; the base install cannot write one. It is in onnxruntime's own form with the channels of a place side by side,
 which its 8-bit files come to; a MatMulInteger, whose right side is not known beforehand, is slower."""
 
-INT8_MAPS = (128, 256, 128)  # height, width, channels: the largest layer of AFFNet at 1024x2048
+MAPS = (128, 256, 128)  # height, width, channels: the largest layer of AFFNet at 1024x2048
 
 BF16_UNITS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # without them torch imitates bf16, slower than fp32
 
@@ -154,9 +165,10 @@ def measurer(threads: int, gemm_side: int, copy_bytes: int, bf16: int) -> Callab
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal((gemm_side, gemm_side), np.float32) for _ in range(2))
     product = np.empty_like(left)
-    session = int8_session(threads)
-    height, width, channels = INT8_MAPS
-    maps = {"maps": np.full((1, *INT8_MAPS), 3, np.uint8)}
+    height, width, channels = MAPS
+    in_fp32, in_int8 = (session_of(convolution, threads) for convolution in (FP32_CONVOLUTION, INT8_CONVOLUTION))
+    floats, bytes_ = np.ones((1, channels, height, width), np.float32), np.full((1, *MAPS), 3, np.uint8)
+    convolved = 2 * 9 * channels**2 * height * width
     source = np.ones(copy_bytes, np.uint8)
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
@@ -166,10 +178,11 @@ def measurer(threads: int, gemm_side: int, copy_bytes: int, bf16: int) -> Callab
     def measure() -> dict[str, float]:
         gemm = seconds(lambda: np.matmul(left, right, out=product))
         copy = seconds(lambda: list(pool.map(lambda part: np.copyto(*part), parts)))
-        int8 = seconds(lambda: session.run(None, maps))
+        fp32 = seconds(lambda: in_fp32.run(None, {"maps": floats}))
+        int8 = seconds(lambda: in_int8.run(None, {"maps": bytes_}))
         measured = {
-            "gemm_gflops": 2 * gemm_side**3 / gemm / 1e9,
-            "int8_gflops": 2 * 9 * channels**2 * height * width / int8 / 1e9,
+            "gemm_gflops": max(2 * gemm_side**3 / gemm, convolved / fp32) / 1e9,
+            "int8_gflops": convolved / int8 / 1e9,
             "copy_gbytes": 2 * copy_bytes / copy / 1e9,
         }
         if product_of_bf16 is not None:
@@ -188,14 +201,14 @@ def bf16_product(threads: int, side: int) -> Callable[[], object]:
     return lambda: left @ right
 
 
-def int8_session(threads: int) -> Any:
-    """`INT8_CONVOLUTION` in onnxruntime."""
+def session_of(convolution: bytes, threads: int) -> Any:
+    """An ONNX file in onnxruntime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # what is measured next has the cores
-    return onnxruntime.InferenceSession(INT8_CONVOLUTION, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(convolution, options, providers=["CPUExecutionProvider"])
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from featherseg.export import int8
 from featherseg.export.onnx import trace
+from featherseg.export.picture import keep_colours_together
 from featherseg.models.base import SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.engines import ExportedEngine, open_engine
@@ -36,6 +38,8 @@ class OpenVINOTarget:
         prepare_process()
         import openvino
 
+        model = copy.deepcopy(model)
+        keep_colours_together(model)
         return openvino.Core().read_model(model.SerializeToString()), precision != "fp32"
 
     def quantise(self, model: Any, pictures: Sequence[Picture], kept_in_float: Sequence[str]) -> Any:

@@ -3,6 +3,9 @@
 Convolutions take the factor of (x / 255 - mean) / std into their weights; a max pool gets it behind it, where the map
 is smaller, since a positive factor changes no order. Only the subtraction stays: what lies outside a convolution is
 zero once normalised, so it has to be zero, not a colour, before.
+
+The graph then has the picture's colours in three planes. For an engine that wants the channels of a place side by side,
+as they lie in the picture, `keep_colours_together` spares taking them apart.
 """
 
 from __future__ import annotations
@@ -11,10 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from featherseg.export.lookup import initializer_of, readers_of
+from featherseg.export.lookup import initializer_of, maker_of, readers_of
 
 NORMALISED_BY = "normalise.weight"
 """The weights of `graph.NormalisingConv` as the exporter calls them."""
+
+COLOUR = "normalise.colour"
+"""The mean, which is subtracted, (1,3,1,1)."""
+
+SHAPES = {"lines": [0, 0, 1, -1], "colours": [0, 0, -1, 3]}
+"""Of `Reshape`: 0 is as before, -1 what remains."""
 
 
 def fold_preprocessing(model: Any) -> None:
@@ -46,8 +55,8 @@ def fold_preprocessing(model: Any) -> None:
                 "Conv", [node.output[0], scale.name], [pooled], name, group=3, kernel_shape=[1, 1]
             )
             graph.node.insert(list(graph.node).index(node) + 1, scaling)
-    graph.initializer.append(numpy_helper.from_array(colour, "normalise.colour"))
-    subtraction = helper.make_node("Sub", [source, "normalise.colour"], [normalise.output[0]], "normalise")
+    graph.initializer.append(numpy_helper.from_array(colour, COLOUR))
+    subtraction = helper.make_node("Sub", [source, COLOUR], [normalise.output[0]], "normalise")
     graph.node.insert(list(graph.node).index(normalise), subtraction)
     graph.node.remove(normalise)
     for name in (weight_name, bias_name):
@@ -84,3 +93,87 @@ def takes_factor(graph: Any, node: Any) -> bool:
         kernel = initializer_of(graph, node.input[1])
         return kernel is not None and len(readers_of(graph, kernel.name)) == 1 and bool(kernel.dims[1] == 3)
     return bool(node.op_type == "MaxPool")
+
+
+def keep_colours_together(model: Any) -> None:
+    """Rewrite, in place, what `fold_preprocessing` left of a network that pools the picture: colours stay side by side.
+
+    The max pool is taken of the picture's bytes, before anything is subtracted. An engine that calculates with the
+    channels side by side would fill up three of them to a register's width. But a window of kh x kw is kw side by side,
+    then kh one below the other, and each of the two can take the axis that it leaves alone for its channels:
+
+        (1,H,W,3), lines as channels -> (1,H,w,3) -> (1,w*3,H,1), columns as channels -> (1,w*3,h,1) -> (1,h,w,3)
+    """
+    from onnx import numpy_helper
+
+    graph = model.graph
+    subtraction = next((node for node in graph.node if node.op_type == "Sub" and node.input[1] == COLOUR), None)
+    if subtraction is None:
+        return
+    picture, normalised = graph.input[0].name, subtraction.output[0]
+    cast = maker_of(graph, subtraction.input[0])
+    transpose = maker_of(graph, cast.input[0])
+    pools = [node for node in readers_of(graph, normalised) if is_plain_pool(node)]
+    if not pools:
+        return
+    for node in (transpose, cast, subtraction, *pools):
+        graph.node.remove(node)
+    front = subtracted(picture, normalised, "normalise")
+    for pool in pools:
+        front += pooled(picture, pool)
+    for place, node in enumerate(front):
+        graph.node.insert(place, node)
+    colour = initializer_of(graph, COLOUR)
+    colour.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(colour).reshape(1, 1, 1, 3), COLOUR))
+    for name, shape in SHAPES.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
+
+
+def is_plain_pool(node: Any) -> bool:
+    """Whether a node is a max pool that a pool across and one down replace."""
+    if getattr(node, "op_type", "") != "MaxPool" or len(node.output) != 1:
+        return False
+    fields = {entry.name: entry for entry in node.attribute}
+    dilated = "dilations" in fields and any(step != 1 for step in fields["dilations"].ints)
+    rounded_up = "ceil_mode" in fields and fields["ceil_mode"].i
+    return {"kernel_shape", "strides", "pads"} <= fields.keys() and not dilated and not rounded_up
+
+
+def subtracted(picture: str, output: str, name: str) -> list[Any]:
+    """Bytes (1,H,W,3) -> the picture less its colour, (1,3,H,W)."""
+    from onnx import TensorProto, helper
+
+    return [
+        helper.make_node("Cast", [picture], [f"{name}_float"], f"{name}_cast", to=TensorProto.FLOAT),
+        helper.make_node("Sub", [f"{name}_float", COLOUR], [f"{name}_last"], name),
+        helper.make_node("Transpose", [f"{name}_last"], [output], f"{name}_planes", perm=[0, 3, 1, 2]),
+    ]
+
+
+def pooled(picture: str, pool: Any) -> list[Any]:
+    """Bytes (1,H,W,3) -> their maxima less the picture's colour, (1,3,h,w)."""
+    from onnx import helper
+
+    fields = {entry.name: list(entry.ints) for entry in pool.attribute}
+    (kh, kw), (down, across), (top, left, bottom, right) = (fields[key] for key in ("kernel_shape", "strides", "pads"))
+    name = pool.name
+
+    def along(axis: str, source: str, kernel: int, stride: int, pads: tuple[int, int]) -> Any:
+        before, after = pads
+        node = helper.make_node("MaxPool", [source], [f"{name}_{axis}"], f"{name}_{axis}")
+        fields = {"kernel_shape": [kernel, 1], "strides": [stride, 1], "pads": [before, 0, after, 0]}
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in fields.items())
+        return node
+
+    def turned(source: str, output: str, perm: list[int]) -> Any:
+        return helper.make_node("Transpose", [source], [output], output, perm=perm)
+
+    return [
+        along("across", picture, kw, across, (left, right)),  # (1,H,w,3)
+        helper.make_node("Reshape", [f"{name}_across", "lines"], [f"{name}_lines"], f"{name}_lines"),  # (1,H,1,w*3)
+        turned(f"{name}_lines", f"{name}_columns", [0, 3, 1, 2]),  # (1,w*3,H,1)
+        along("down", f"{name}_columns", kh, down, (top, bottom)),  # (1,w*3,h,1)
+        turned(f"{name}_down", f"{name}_turned", [0, 2, 3, 1]),  # (1,h,1,w*3)
+        helper.make_node("Reshape", [f"{name}_turned", "colours"], [f"{name}_bytes"], f"{name}_bytes"),  # (1,h,w,3)
+        *subtracted(f"{name}_bytes", pool.output[0], name),
+    ]
