@@ -122,16 +122,16 @@ def _settle(labels: Labels, scores: Scores, rows: Axis, columns: Axis, y: Indice
 
         # Cells with many candidates come first: those that have a k-th candidate are then always the first ones.
         order = np.argsort(-candidate.sum(axis=0), kind="stable")
-        some_y, some_x, corners, candidate = some_y[order], some_x[order], corners[:, :, order], candidate[:, order]
         for first in range(0, len(order), step):
-            part = slice(first, first + step)
-            _settle_sorted(labels, corners[:, :, part], candidate[:, part], rows, columns, some_y[part], some_x[part])
+            cells = order[first : first + step]
+            _settle_sorted(labels, corners, candidate[:, cells], cells, rows, columns, some_y[cells], some_x[cells])
 
 
 def _settle_sorted(
     labels: Labels,
-    corners: Scores,  # (C, 4, n): above left, above right, below left, below right
+    corners: Scores,  # (C, 4, cells): above left, above right, below left, below right
     candidate: npt.NDArray[np.bool_],  # (C, n)
+    cells: Indices,  # (n,)
     rows: Axis,
     columns: Axis,
     y: Indices,
@@ -143,7 +143,6 @@ def _settle_sorted(
     counts = candidate.sum(axis=0)  # (n,)
     ids = np.nonzero(candidate.T)[1]  # the candidates of cell 0 ascending, then those of cell 1, ...
     begins = np.cumsum(counts) - counts
-    cells = np.arange(len(counts))
 
     winner = np.empty((len(row), len(column), len(cells)), np.uint8)
     winner[:] = ids[begins]
