@@ -20,7 +20,7 @@ from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 
 ARTEFACT = Artefact(classes=Classes(names=("a", "b", "c")))
-SHAPES = ((1, 1), (3, 5), (4, 1, 3, 3), (6, 2, 1, 1), (2, 4, 2, 2))
+SHAPES = ((1, 32), (3, 50), (4, 5, 3, 3), (6, 32, 1, 1), (2, 9, 2, 2))
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,27 @@ def test_int8_is_off_by_half_a_step_of_its_channel_at_most(
 
 
 def test_a_channel_of_zeros_stays_zero_and_spoils_no_other() -> None:
-    weight = torch.randn(4, 1, 3, 3)
+    weight = torch.randn(4, 8, 3, 3)
     weight[1] = 0
     weight[2] *= 1e-6
     back = unpack(pack({"w": weight}, "int8"))["w"]
     assert (back[1] == 0).all()
     assert torch.allclose(back[2], weight[2], atol=float(weight[2].abs().max()) / 250)
-    assert (unpack(pack({"w": torch.zeros(2, 3)}, "int8"))["w"] == 0).all()
+    assert (unpack(pack({"w": torch.zeros(2, 40)}, "int8"))["w"] == 0).all()
+
+
+def test_int8_halves_kernels_of_few_weights_a_channel() -> None:
+    weights = {
+        "depthwise": torch.randn(4, 1, 5, 5),
+        "picture": torch.randn(8, 3, 3, 3),
+        "pointwise": torch.randn(4, 32, 1, 1),
+    }
+    packed = pack(weights, "int8")
+    halves = {name: value for name, value in packed.items() if value.dtype == torch.float16}
+    assert halves.keys() == {"depthwise", "picture"}
+    assert packed.keys() - halves.keys() == {"pointwise", f"pointwise{SCALE}"}
+    back = unpack(packed)
+    assert all(torch.equal(back[name], weights[name].half().float()) for name in halves)
 
 
 @pytest.mark.parametrize("storage", ["fp16", "int8"])
@@ -76,7 +90,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(FeathersegError, match="storage; expected one of fp32, fp16, int8; got 'int4'"):
         pack({}, "int4")
     with pytest.raises(FeathersegError, match="w holds numbers that are not finite"):
-        pack({"w": torch.tensor([[1.0, float("nan")]])}, "int8")
+        pack({"w": torch.full((1, 40), float("nan"))}, "int8")
     weight = torch.ones(2, 3, dtype=torch.int8)
     for tensors, words in (
         ({"w": weight}, r"net: w; expected float32 scales \(2,\) under w::scale; got none"),

@@ -1,10 +1,12 @@
 """Weights in less space: fp16 halves them, int8 quarters them; what is read back is float32 again.
 
-int8 is symmetric, one scale for each index of the first dimension, its output channel: weight ~ scale * q with whole
-q of -127..127 and scale = max |weight| / 127. No weight is off by more than half a step, scale / 2. A depth-wise
-convolution (C,1,k,k) has a scale per channel too; a transposed one a scale per input channel, since that is its first
-dimension. Tensors of fewer than two dimensions (biases, batch norm, whose variances half precision may not hold) are
-small and stay as they are.
+int8 is symmetric, one scale for each index of the first dimension, its output channel: weight ~ scale * q with whole q
+of -127..127 and scale = max |weight| / 127. No weight is off by more than half a step, scale / 2. A transposed
+convolution has a scale per input channel, since that is its first dimension. Kernels of few weights a channel, depth-
+wise and on the picture, are halved there instead: they are 1 to 3 % of the weights, and no sum evens their errors out.
+With them in 8 bits, too, hybrid_fusion lost 1.26 mIoU points on CamVid's val and caspp_deeplab 0.39; so it is 0.00 and
+0.06. Tensors of fewer than two dimensions (biases, batch norm, whose variances half precision may not hold) are small
+and stay as they are.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ SCALE = "::scale"
 
 LEVELS = 127
 
+FEWEST = 32
+"""Weights of a channel from which on they are quantised: 9 of a depth-wise 3x3 kernel and 27 of one on the picture are
+fewer."""
+
 
 def pack(weights: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
     """The tensors to be written for a network's weights.
@@ -30,7 +36,8 @@ def pack(weights: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
     Args:
         weights: name -> tensor, as a state dict.
         storage: "fp32" leaves all as it is; "fp16" halves floating tensors of two dimensions and more where they fit
-            into its range; "int8" writes them as int8 with float32 scales (C,) under NAME::scale.
+            into its range; "int8" writes those of `FEWEST` weights a channel and more as int8 with float32 scales (C,)
+            under NAME::scale, and halves the others.
     """
     refuse_unknown("storage", storage, STORAGES)
     tensors: dict[str, Tensor] = {}
@@ -39,11 +46,11 @@ def pack(weights: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
         assert not name.endswith(SCALE), f"{name}: reserved for scales"
         if storage == "fp32" or not kept.is_floating_point() or kept.ndim < 2 or not kept.numel():
             tensors[name] = kept
-        elif storage == "fp16":
+        elif storage == "int8" and kept[0].numel() >= FEWEST:
+            tensors[name], tensors[f"{name}{SCALE}"] = quantised(kept.float(), name)
+        else:
             half = kept.half()
             tensors[name] = half if half.isfinite().all() else kept
-        else:
-            tensors[name], tensors[f"{name}{SCALE}"] = quantised(kept.float(), name)
     return tensors
 
 
