@@ -89,8 +89,9 @@ def test_fp16_keeps_what_its_range_cannot_hold() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(FeathersegError, match="storage; expected one of fp32, fp16, int8; got 'int4'"):
         pack({}, "int4")
-    with pytest.raises(FeathersegError, match="w holds numbers that are not finite"):
-        pack({"w": torch.full((1, 40), float("nan"))}, "int8")
+    for few_or_many in (2, 40):
+        with pytest.raises(FeathersegError, match="w holds numbers that are not finite"):
+            pack({"w": torch.full((1, few_or_many), float("nan"))}, "int8")
     weight = torch.ones(2, 3, dtype=torch.int8)
     for tensors, words in (
         ({"w": weight}, r"net: w; expected float32 scales \(2,\) under w::scale; got none"),

@@ -49,6 +49,8 @@ def pack(weights: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
         elif storage == "int8" and kept[0].numel() >= FEWEST:
             tensors[name], tensors[f"{name}{SCALE}"] = quantised(kept.float(), name)
         else:
+            if storage == "int8":
+                refuse_infinite(kept, name)
             half = kept.half()
             tensors[name] = half if half.isfinite().all() else kept
     return tensors
@@ -56,14 +58,19 @@ def pack(weights: Mapping[str, Tensor], storage: str) -> dict[str, Tensor]:
 
 def quantised(weight: Tensor, name: str) -> tuple[Tensor, Tensor]:
     """float32 (C, ...) -> int8 (C, ...) and the scales, float32 (C,); a channel of zeros has the scale zero."""
+    refuse_infinite(weight, name)
     rows = weight.flatten(1)
-    if not rows.isfinite().all():
-        raise FeathersegError(f"{name} holds numbers that are not finite", remedy="int8 is for networks that learned")
     scale = rows.abs().amax(dim=1) / LEVELS
     scale = torch.where(scale < torch.finfo(torch.float32).tiny, 0.0, scale)  # subnormal: next to nothing
     steps = torch.where(scale > 0, scale, 1.0)[:, None]
     levels = (rows / steps).round().clamp(-LEVELS, LEVELS).to(torch.int8)
     return levels.view_as(weight).contiguous(), scale
+
+
+def refuse_infinite(weight: Tensor, name: str) -> None:
+    """Refuse weights that no scale reaches."""
+    if not weight.isfinite().all():
+        raise FeathersegError(f"{name} holds numbers that are not finite", remedy="int8 is for networks that learned")
 
 
 def unpack(tensors: Mapping[str, Tensor], *, source: str = "weights") -> dict[str, Tensor]:
