@@ -44,7 +44,8 @@ def mask_of(engine, picture: np.ndarray) -> np.ndarray:
 def test_one_view_is_the_plain_engine(height: int, width: int, seed: int) -> None:
     picture = noise(height, width, seed)
     different = mask_of(Views(Cells(), ARTEFACT), picture) != mask_of(Cells(), picture)
-    assert different.mean() < 1e-3  # ties of rounding
+    best, second = np.sort(resize_scores(Cells()(picture), picture.shape[:2]), axis=0)[:-3:-1]
+    assert (best - second)[different].max(initial=0) < 1e-5  # only ties, which rounding decides
 
 
 def test_scores_far_apart_survive_the_logarithm() -> None:
