@@ -455,9 +455,15 @@ def test_layers_stay_in_float_until_the_budget_holds() -> None:
         assert agreed.holds == (needed <= 4)
 
 
+@pytest.mark.parametrize("parameters", [("scale", "shift", "mean", "variance"), ("scale", "shift", "shift", "scale")])
 @pytest.mark.parametrize(("widths", "joined"), [((8, 8), ["Concat"]), ((4, 3), ["Add"])])
-def test_a_norm_behind_a_concatenation_goes_into_its_parts(widths: tuple[int, int], joined: list[str]) -> None:
-    """Parts that would have to be copied about to lie side by side are added, each with zeros in the other's place."""
+def test_a_norm_behind_a_concatenation_goes_into_its_parts(
+    widths: tuple[int, int], joined: list[str], parameters: tuple[str, ...]
+) -> None:
+    """Parts that would have to be copied about to lie side by side are added, each with zeros in the other's place.
+
+    The exporter writes equal arrays once, so a norm that has learned nothing reads each twice.
+    """
     own, pooled = widths
     rng = np.random.default_rng(1)
     total = own + pooled
@@ -470,12 +476,12 @@ def test_a_norm_behind_a_concatenation_goes_into_its_parts(widths: tuple[int, in
         node("Conv", ["x", "w"], ["a"], name="conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         node("MaxPool", ["x"], ["b"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         node("Concat", ["a", "b"], ["c"], name="join", axis=1),
-        node("BatchNormalization", ["c", "scale", "shift", "mean", "variance"], ["d"], epsilon=1e-5),
+        node("BatchNormalization", ["c", *parameters], ["d"], epsilon=1e-5),
     ]
     value, number = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph(
         nodes, "g", [value("x", number, [1, pooled, 9, 8])], [value("d", number, [1, total, 9, 8])],
-        [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()],
+        [onnx.numpy_helper.from_array(arrays[name].astype(np.float32), name) for name in {"w", *parameters}],
         value_info=[value("a", number, [1, own, 9, 8]), value("b", number, [1, pooled, 9, 8])],
     )  # fmt: skip
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)

@@ -107,21 +107,22 @@ def counts_of(
     """Multiply-accumulates and bytes moved for one picture, each None where nothing tells it.
 
     They are those of the ONNX file. Another file of the same network, beside it, shares the first; what it moves
-    depends on what runs it.
+    depends on what runs it. Torch calls one operation after the other, which is counted; compiled it fuses them.
     """
     own = Path(case.file) if case.file.endswith(".onnx") else None
     if case.network is not None:
         graph = own or workshop.made.get(("onnx", case.network))
     else:
         graph = own or Path(case.file).with_suffix(".onnx")
-    if graph is not None and graph.is_file():
-        counts = count(graph, case.size)
-        return counts.macs, counts.bytes_moved if graph == own else None
+    found = count(graph, case.size) if graph is not None and graph.is_file() else None
     if case.backend == "torch":
-        from featherseg.benchmark.torch_subject import macs_of
+        from featherseg.benchmark.torch_subject import bytes_moved_by, macs_of
 
-        return macs_of(case.network, case.file, case.size), None
-    return None, None
+        macs = found.macs if found else macs_of(case.network, case.file, case.size)
+        return macs, None if case.mode == "compiled" else bytes_moved_by(case)
+    if found is None:
+        return None, None
+    return found.macs, found.bytes_moved if graph == own else None
 
 
 def uses_bf16(contestant: Contestant) -> bool:

@@ -50,7 +50,7 @@ given. "CPU ms" is the processor time of all threads, end to end; it hardly feel
 
 "of GEMM" is GFLOP/s (2 per MAC) by what a matrix product reaches here; "of copy" the bytes moved in the network's time
 by what copying reaches. Both go by the best sample of the limit, so on a busy machine they are too low. "MB moved" is a
-count, not a measurement: inputs, outputs and weights of every operation after onnxruntime's fusions."""
+count, not a measurement: inputs, outputs and weights of every operation, in onnxruntime after its fusions."""
 
 SLOWEST = 20
 """Layers that a report for people names; the JSON has all."""

@@ -141,6 +141,19 @@ def macs_of(network: Network | None, file: str, size: Size) -> int:
     return count_macs(built, size)
 
 
+def bytes_moved_by(case: Case) -> int:
+    """Bytes moved for one picture, as torch calls the operations of a case one by one."""
+    return _bytes_moved(case.network, case.file, case.size, case.precision == "bf16")
+
+
+@lru_cache(maxsize=64)
+def _bytes_moved(network: Network | None, file: str, size: Size, bf16: bool) -> int:
+    from featherseg.models.costs import count_bytes_moved
+
+    built, _ = load_checkpoint(Path(file)) if network is None else network.build()
+    return count_bytes_moved(built.deployed(), size, bf16=bf16)
+
+
 def gpu_limits(precisions: set[str]) -> list[dict[str, Any]]:
     """GEMM and copying on the GPU; fp32 products may round to TF32 where torch's convolutions do."""
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -41,8 +41,9 @@ def spread_norms(model: Any) -> None:
             scale_part(graph, join, place, *share)
         join.output[0] = norm.output[0]
         graph.node.remove(norm)
-        for name in [name for name in norm.input[1:] if not readers_of(graph, name)]:
-            graph.initializer.remove(weights[name])  # runtimes warn of what nothing reads
+        for name in set(norm.input[1:]):  # one of a norm that has learned nothing may stand for two
+            if not readers_of(graph, name):
+                graph.initializer.remove(weights[name])  # runtimes warn of what nothing reads
         if any(width % LANES for width in widths) and all(is_simple(graph, name) for name in join.input):
             add_up(graph, join, widths)
 

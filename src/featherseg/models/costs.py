@@ -15,6 +15,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from featherseg.models import MODELS, create_model
@@ -78,6 +81,40 @@ def count_operations(network: SegNetwork, size: tuple[int, int]) -> Operations:
         macs=sum(counts.values()) // 2,
         gate_pooling=gate_pooling,
     )
+
+
+class BytesMoved(TorchDispatchMode):
+    """Adds up what operations read and write: every tensor that goes in or comes out, views left aside.
+
+    Attributes:
+        total: bytes so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """The operation's own result."""
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            touched = tree_leaves((args, kwargs, result))
+            self.total += sum(each.numel() * each.element_size() for each in touched if isinstance(each, Tensor))
+        return result
+
+
+def count_bytes_moved(network: SegNetwork, size: tuple[int, int], *, bf16: bool = False) -> int:
+    """Bytes that the operations of one picture of size (H, W) read and write, as torch calls them one by one.
+
+    A count, not a measurement: a cache may spare a part. Weights are cast anew for each picture in bf16.
+    """
+    twin = copy.deepcopy(network).to("cpu").eval()
+    twin.drop_training_heads()
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        picture = torch.zeros(1, 3, *size)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False), BytesMoved() as moved:
+            twin(picture)
+    return int(moved.total)
 
 
 def _elements(shape: Any, *args: Any, **kwargs: Any) -> int:
