@@ -242,7 +242,8 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
         yield "  are made from scores as of a street), all in one interleaved run on"
         yield f"  {machine['cpu']}, commit {machine['commit']},"
         yield f"  load average before and after {machine['load_average']}:"
-        yield f"  above {row['threads']} other work took a part of the cores, and the times are too long."
+        yield f"  above {row['threads']} other work took a part of the cores, and the times are too long. A network"
+        yield "  that sees pictures at another size has none here."
         yield from ("", f"![mIoU on CamVid's val split against CPU time](../{PICTURE.relative_to(ROOT)})")
     left = list(cards)
     shown = columns()

@@ -1,10 +1,10 @@
 """Time networks side by side in one run: the network alone and end to end, beside what the machine can do at all.
 
-  featherseg benchmark affnet-camvid --size 448x608
-  featherseg benchmark affnet-camvid affnet-camvid,tail=plain --size 448x608 720x960 --threads 1 2
+  featherseg benchmark affnet-camvid --size 576x768
+  featherseg benchmark affnet-camvid affnet-camvid,tail=plain --size 576x768 720x960 --threads 1 2
   featherseg benchmark affnet smp_deeplabv3plus,tail=plain lraspp,tail=plain --size 1024x2048
   featherseg benchmark runs/mine other.onnx --size 512x512 --backend onnxruntime torch --memory --out report/
-  featherseg benchmark affnet-camvid affnet-camvid-int8 --size 448x608 --layers
+  featherseg benchmark affnet-camvid affnet-camvid-int8 --size 576x768 --layers
   featherseg benchmark affnet,fusion=ewa --size 512x1024 --backend torch --mode eager compiled --precision fp32 bf16
 
 A candidate is the name of trained weights, a file (.onnx, ours or another's; .xml; .safetensors), a run directory, or a
@@ -166,7 +166,7 @@ def parse_sides(text: str) -> tuple[int, int]:
     """``HxW`` -> (height, width), 32 and more, the least a network takes."""
     size = parse_size(text) if text != "own" else None
     if not isinstance(size, tuple) or min(size) < 32:
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH of 32 and more, as 448x608; got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH of 32 and more, as 576x768; got {text!r}")
     return size
 
 
