@@ -9,8 +9,9 @@ batches    pictures a second by the size of the batch, at 512x1024
 papers     each paper's network at the size of its printed speed, or at the size assumed, with that figure beside it
 training   steps a second of the zoo's protocol, fp32 and bf16, fed from memory
 
-All but the last are `featherseg benchmark`, whose columns docs/deploy.md explains; one part is one run, its rows in
-turn. Weights are random. The report goes to benchmarks/results/gpu; a part that is run again replaces its own files.
+All but the last are `featherseg benchmark`, whose columns docs/deploy.md explains. A part is one run, its rows in turn;
+in papers each network is a run of its own, and the page has the first one's machine, rounds and limits. Weights are
+random. The report goes to benchmarks/results/gpu; a part that is run again replaces its own files.
 On a machine without a GPU, --device cpu runs the same with what a CPU can do: to try the script, not to compare.
 """
 
@@ -111,7 +112,7 @@ def share(value: float | None) -> str:
 
 
 def merged(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Reports of one part as one: the first one's machine and limits, everyone's rows."""
+    """Reports of one part as one: the first one's machine, settings and limits, everyone's rows."""
     first, *others = reports
     rows = [*first["results"], *(row for other in others for row in other["results"])]
     left_out = list(dict.fromkeys(reason for report in reports for reason in report["left_out"]))
