@@ -116,7 +116,7 @@ def columns() -> list[Column]:
         Column("file, MB", lambda card: card["bytes"], lambda size: "-" if size is None else f"{size / 1e6:.2f}", min),
         Column("CPU, ms", lambda card: time_of(card, timed), milliseconds, min),
         Column("val mIoU %", lambda card: scores(card)["miou"], lambda miou: f"{100 * miou:.2f}", max),
-        Column("spread", lambda card: card["spread"], spread_text),
+        Column("spread", lambda card: card, spread_text),
     ]
 
 
@@ -145,11 +145,12 @@ def milliseconds(time: float | None) -> str:
     return "-" if time is None else f"{time:.0f}"
 
 
-def spread_text(spread: Card) -> str:
-    """± over seeds, or the interval over pictures."""
-    if spread["of"] == "seeds":
-        return f"± {100 * spread['std']:.2f}"
-    low, high = spread["interval"]
+def spread_text(card: Card) -> str:
+    """Mean ± deviation over seeds, or the interval over pictures."""
+    seeds = card["seeds"]
+    if seeds["std"] is not None:
+        return f"{100 * seeds['mean']:.2f} ± {100 * seeds['std']:.2f} of {len(seeds['runs'])}"
+    low, high = card["spread"]["interval"]
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
@@ -224,8 +225,8 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
     yield ""
     yield "- val mIoU: of the file as shipped, on pictures that also chose the epoch; on unseen streets expect less. Of"
     yield "  networks whose weights are not shipped (file: -), of the network as trained."
-    yield "- spread: sample standard deviation over seeds where there are several, else the 95 % bootstrap interval"
-    yield "  over the val pictures, which says nothing about another seed."
+    yield "- spread: mean ± sample standard deviation of so many seeds, of which the best is the row; of one seed the"
+    yield "  95 % bootstrap interval over the val pictures, which says nothing about another seed."
     yield "- began with: ImageNet is `mobilenet_v2_imagenet.safetensors`, of which"
     yield "  [training.md](training.md#imagenet-weights) tells; `model.pretrained=imagenet` takes timm's or"
     yield "  torchvision's published weights instead."

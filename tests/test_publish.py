@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from trees import folder_tree
 
 import featherseg
@@ -217,6 +218,69 @@ def test_of_several_seeds_the_best_is_shipped_with_the_spread(
     assert card["picture"]["columns"] == ["photo", "truth", "0, baseline", "0"]
     assert card["spread"] == {"of": "seeds", "what": "sample standard deviation of val mIoU", "std": 0.03}
     assert "53.00 ± 3.00 % on val" in (tmp_path / "0.md").read_text()
+
+
+@pytest.mark.usefixtures("free", "uncounted")
+@pytest.mark.parametrize("card_only", [False, True])
+def test_seeds_published_before_count_with_the_runs(
+    card_only: bool, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two, three = (str(seeded(trained, seed, miou)) for seed, miou in ((1, 0.5), (2, 0.56), (3, 0.53)))
+    file = tmp_path / f"0{'.json' if card_only else '.safetensors'}"
+    code, _, _ = said(capsys, one, "--out", str(tmp_path), "--name", "0", *(("--card-only",) if card_only else ()))
+    assert code == 0
+    code, text, err = said(capsys, str(file), two, "--json")  # the run is the better one
+    assert (code, err) == (0, "")
+    card = json.loads(text)["card"]
+    assert (card["name"], card["seed"]) == ("0", 2)
+    assert [(run["seed"], run["miou"]) for run in card["seeds"]["runs"]] == [(1, 0.5), (2, 0.56)]
+
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    stored = None if card_only else load_file(file)
+    code, text, err = said(capsys, three, str(file), "--json")  # the file is
+    assert (code, err) == (0, "")
+    after = json.loads(text)["card"]
+    assert (after["seed"], after["scores"], after["command"]) == (2, card["scores"], card["command"])
+    assert [run["seed"] for run in after["seeds"]["runs"]] == [1, 2, 3]
+    assert (after["seeds"]["mean"], after["spread"]["std"]) == (0.53, 0.03)
+    assert "53.00 ± 3.00 % on val" in (tmp_path / "0.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == before.keys()
+    assert (tmp_path / "0.jpg").read_bytes() == before["0.jpg"]
+    if stored is None:
+        assert json.loads(file.read_text()) == after
+    else:
+        assert read_checkpoint(file)[2].card == after
+        assert after["bytes"] == file.stat().st_size
+        assert load_file(file).keys() == stored.keys()
+        assert all(torch.equal(value, stored[name]) for name, value in load_file(file).items())
+
+
+@pytest.mark.usefixtures("free", "uncounted")
+def test_seeds_published_before_that_do_not_fit_are_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "0.json"
+    assert said(capsys, "runs/0", "--out", str(tmp_path), "--name", "0", "--card-only")[0] == 0
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "torn.json").write_text("{")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    other = seeded(trained, 4, 0.3, batch_size=3)
+    one = seeded(trained, 1, 0.5)
+    for words, message in (
+        (["runs/0", str(file)], f"runs/0; expected another seed than {file} tells of; got seed 0"),
+        ([str(other), str(file)], f"{file} is of another recipe than {other}; expected the same but for the seed; got "
+         "other batch_size"),
+        ([str(file)], "RUN; expected run directories, and at most one file"),
+        ([str(one), str(file), str(file)], "RUN; expected run directories, and at most one file"),
+        ([str(one), str(file), "--name", "1"], "would go on telling of other seeds of this recipe alone"),
+        ([str(one), str(tmp_path / "list.json")], "list.json: not written by featherseg publish"),
+        ([str(one), str(tmp_path / "torn.json")], "torn.json: no JSON"),
+        ([str(one), str(other / "best.safetensors")], "best.safetensors: not written by featherseg publish"),
+    ):  # fmt: skip
+        code, out, err = said(capsys, *words)
+        assert (code, out) == (2, "")
+        assert message in err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.usefixtures("uncounted")

@@ -3,6 +3,7 @@
 examples:
   featherseg publish runs/mine                                   weights/MODEL-DATA.safetensors, .md and .jpg
   featherseg publish runs/a runs/b runs/c --name affnet-camvid   seeds of one recipe: the best on val, and the spread
+  featherseg publish runs/d weights/affnet-camvid.safetensors    one more seed than were published before
   featherseg publish runs/mine --storage fp16 --out shared --baseline affnet-camvid
   featherseg publish runs/mine --data camvid --root ~/data/camvid --split test
   featherseg publish runs/peer --card-only                       weights that are not yours to ship: NAME.json instead
@@ -11,6 +12,9 @@ examples:
 int8 quarters the file, fp16 halves it; read back, the weights are float32 again. The file is written under a temporary
 name, scored on labelled pictures beside the run's own weights, and gets its name only then; auto takes int8 where that
 costs at most 0.1 mIoU points, else fp16. The score on the card is the file's. No path of this machine is in it.
+
+Seeds published before count with the runs. Where the best of all is one of them, its weights and its score stay what
+they are, and its card tells of all seeds.
 """
 
 from __future__ import annotations
@@ -19,14 +23,15 @@ import argparse
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from featherseg.app.arguments import add_device, require_folder
 from featherseg.app.progress import Bar
-from featherseg.app.published import name_of, published_card, report_text
+from featherseg.app.published import name_of, published_card, report_text, seeds_of
 from featherseg.data import FORMATS, SegData, open_data
 from featherseg.evaluation.sheet import sheet_of, spread
 from featherseg.export.card import is_foreign
@@ -41,16 +46,22 @@ from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.hub_files import Repository, require_package
 from featherseg.runtime.pixels import write_atomically
 from featherseg.runtime.predictor import Predictor
-from featherseg.training.seeds import Outcome, read_outcomes
+from featherseg.training.seeds import Earlier, Outcome, Seed, read_earlier, read_outcomes, refuse_others
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directories: seeds of one recipe")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="run directories: seeds of one recipe; what was published of others",
+    )
     parser.add_argument("--name", help="what it is called (default: MODEL-DATA, as affnet-camvid)")
-    parser.add_argument("--out", type=Path, default=Path("weights"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: weights; that of a file published before")
     parser.add_argument(
         "--storage", default="auto", choices=("auto", "int8", "fp16"), help="of the weights (default: auto)"
     )
@@ -72,6 +83,7 @@ class Publication:
         folder: where the files go.
         name: what they are called: NAME.safetensors or NAME.json, NAME.md, NAME.jpg.
         outcomes: runs of one recipe, the best first.
+        earlier: seeds of this recipe that were published before; None where there are none.
         data: what is scored on.
         baselines: title -> a network shown beside it; none or one.
         storage: of the weights; None where they are not written.
@@ -81,6 +93,7 @@ class Publication:
     folder: Path
     name: str
     outcomes: Sequence[Outcome]
+    earlier: Earlier | None
     data: SegData
     baselines: Mapping[str, Predictor]
     storage: str | None
@@ -89,6 +102,11 @@ class Publication:
     def file(self, suffix: str) -> Path:
         """NAME and a suffix; a name may have dots in it."""
         return self.folder / f"{self.name}{suffix}"
+
+    @property
+    def seeds(self) -> list[Seed]:
+        """All that are known of the recipe."""
+        return [*(self.earlier.seeds if self.earlier else ()), *(outcome.of_seed for outcome in self.outcomes)]
 
     def score(self, predictor: Predictor, label: str) -> Measured:
         """What a predictor scores."""
@@ -108,28 +126,52 @@ class Publication:
 
     def card(self, measured: Measured, stored: Stored | None, picture: dict[str, Any]) -> dict[str, Any]:
         """The card."""
-        return published_card(self.name, self.outcomes, self.data, measured, stored=stored, picture=picture)
+        best = self.outcomes[0]
+        return published_card(self.name, best, self.seeds, self.data, measured, stored=stored, picture=picture)
 
 
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot be, score, write, report."""
     publication = opened(args)
-    best = publication.outcomes[0]
-    network = rebuilt(best.weights, best.run.model.to_json(), best.artefact, source=str(best.folder))
-    predictor = Predictor(TorchEngine(network, best.artefact, device=args.device), best.artefact)
-    reference = publication.score(predictor, "run")
-    card = publish_weights(publication, reference) if publication.storage else publish_card(publication, reference)
+    best, earlier = publication.outcomes[0], publication.earlier
+    if earlier and earlier.miou >= best.miou:
+        card, miou = publish_seeds(publication, earlier), earlier.miou
+    else:
+        network = rebuilt(best.weights, best.run.model.to_json(), best.artefact, source=str(best.folder))
+        predictor = Predictor(TorchEngine(network, best.artefact, device=args.device), best.artefact)
+        reference = publication.score(predictor, "run")
+        publish = publish_weights if publication.storage else publish_card
+        card, miou = publish(publication, reference), reference.scores.miou
     report = {
         "files": [
             str(publication.file(suffix))
             for suffix in (".md", ".jpg", ".safetensors" if publication.storage else ".json")
         ],
-        "network_miou": json_number(reference.scores.miou),
+        "network_miou": json_number(miou),
         "hub": push_to_hub(publication.file(".safetensors"), args.hub) if args.hub else None,
         "card": card,
     }
     print(json.dumps(report) if args.json else report_text(report))
     return 0
+
+
+def publish_seeds(publication: Publication, earlier: Earlier) -> dict[str, Any]:
+    """Tell of more seeds on the card of what was published before, which is still the best; it is scored already."""
+    interval = next(iter(earlier.card["scores"].values()))["interval"]
+    card = {**earlier.card, **seeds_of(publication.seeds, interval)}
+    if publication.storage:
+        draft = publication.folder / f".{secrets.token_hex(8)}.tmp"
+        try:
+            shutil.copyfile(earlier.path, draft)
+            card["bytes"] = write_final(draft, card)
+            write_text(publication.file(".md"), published_text(card))
+            draft.replace(earlier.path)
+        finally:
+            draft.unlink(missing_ok=True)
+    else:
+        write_text(publication.file(".md"), published_text(card))
+        write_text(earlier.path, json.dumps(card, indent=2) + "\n")
+    return card
 
 
 def publish_weights(publication: Publication, reference: Measured) -> dict[str, Any]:
@@ -145,7 +187,7 @@ def publish_weights(publication: Publication, reference: Measured) -> dict[str, 
         )  # fmt: skip
         content, picture = publication.sheet(stored.measured)
         card = publication.card(stored.measured, stored, picture)
-        card["bytes"] = write_final(draft, best.weights, model, replace(best.artefact, card=card), stored.storage)
+        card["bytes"] = write_final(draft, card)
         write_beside(publication, card, content)
         draft.replace(publication.file(".safetensors"))
     finally:
@@ -159,41 +201,70 @@ def publish_card(publication: Publication, reference: Measured) -> dict[str, Any
     card = publication.card(reference, None, picture)
     publication.folder.mkdir(parents=True, exist_ok=True)
     write_beside(publication, card, content)
-    text = json.dumps(card, indent=2) + "\n"
-    write_atomically(publication.file(".json"), lambda file: file.write(text.encode()))
+    write_text(publication.file(".json"), json.dumps(card, indent=2) + "\n")
     return card
 
 
 def write_beside(publication: Publication, card: dict[str, Any], picture: bytes) -> None:
     """Write NAME.md and NAME.jpg."""
-    text = published_text(card)
-    write_atomically(publication.file(".md"), lambda file: file.write(text.encode()))
+    write_text(publication.file(".md"), published_text(card))
     write_atomically(publication.file(".jpg"), lambda file: file.write(picture))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text whole or not at all."""
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def opened(args: argparse.Namespace) -> Publication:
     """The runs and the data, after everything that cannot be has been refused; nothing is written or scored yet."""
-    require_folder("--out", args.out)
-    if args.hub and args.card_only:
-        raise FeathersegError("--hub puts weights on the hub, and --card-only writes none", remedy="leave one out")
+    if args.out is not None:
+        require_folder("--out", args.out)
     if args.hub:
         repository = Repository.of(args.hub)
         if repository is None or repository.revision is not None:
             raise FeathersegError("--hub", expected="ORG/NAME", got=repr(args.hub))
         require_package("--hub")
-    outcomes = read_outcomes(args.runs)
+    outcomes, earlier = read_seeds(args.runs)
+    card_only = args.card_only or (earlier is not None and earlier.path.suffix == ".json")
+    if args.hub and card_only:
+        raise FeathersegError("--hub puts weights on the hub, and --card-only writes none", remedy="leave one out")
     data = labelled(args, outcomes[0])
     publication = Publication(
-        folder=args.out,
-        name=args.name or name_of(outcomes[0]),
+        folder=args.out or (earlier.path.parent if earlier else Path("weights")),
+        name=args.name or (earlier.path.stem if earlier else name_of(outcomes[0])),
         outcomes=outcomes,
+        earlier=earlier,
         data=data,
         baselines=opened_baseline(args, data),
-        storage=None if args.card_only else args.storage,
+        storage=None if card_only else args.storage,
         device=args.device,
     )
     refuse_place(publication)
+    target = publication.file(".safetensors" if publication.storage else ".json")
+    if earlier and target.resolve() != earlier.path.resolve():
+        raise FeathersegError(
+            f"{earlier.path} would go on telling of other seeds of this recipe alone, beside {target}",
+            remedy="leave out --name, --out and --card-only",
+        )
     return publication
+
+
+def read_seeds(paths: Sequence[Path]) -> tuple[list[Outcome], Earlier | None]:
+    """The runs, the best first, and what was published of other seeds before."""
+    published = [path for path in paths if path.is_file()]
+    runs = [path for path in paths if path not in published]
+    if len(published) > 1 or not runs:
+        raise FeathersegError(
+            "RUN", expected="run directories, and at most one file that was published of other seeds",
+            got=", ".join(map(str, paths)),
+        )  # fmt: skip
+    outcomes = read_outcomes(runs)
+    if not published:
+        return outcomes, None
+    earlier = read_earlier(published[0])
+    refuse_others(earlier, outcomes)
+    return outcomes, earlier
 
 
 def refuse_place(publication: Publication) -> None:

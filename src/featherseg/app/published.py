@@ -18,7 +18,7 @@ from featherseg.recipes import RECIPES
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.card import base_name, portable, shippable
 from featherseg.training import Run
-from featherseg.training.seeds import Outcome, seeds_json
+from featherseg.training.seeds import Outcome, Seed, seeds_json
 from featherseg.training.words import words_between
 
 PATHS = ("data.root", "init", "model.pretrained", "distill.teacher")
@@ -31,7 +31,8 @@ SHORT = {"voc_aug": "voc"}  # a data format -> how names call it, where they dif
 
 def published_card(
     name: str,
-    outcomes: Sequence[Outcome],
+    outcome: Outcome,
+    seeds: Sequence[Seed],
     data: SegData,
     measured: Measured,
     *,
@@ -42,17 +43,16 @@ def published_card(
 
     Args:
         name: the network's.
-        outcomes: runs of one recipe, the one that is published first.
+        outcome: what is published.
+        seeds: all that are known of its recipe, its own among them.
         data: what it was scored on.
         measured: what the file scores; where no file is written, the network.
         stored: the file; None where only the card is written.
         picture: {"file", "columns", "of"} of the sheet of pictures.
     """
-    outcome = outcomes[0]
     run, artefact = outcome.run, outcome.artefact
     card = shippable(artefact.card)
     size = artefact.input_rule.size or data.read(0).image.shape[:2]
-    seeds = seeds_json(outcomes)
     machine = {**card.get("machine", {}), **outcome.machine}
     return {
         **card,
@@ -61,8 +61,7 @@ def published_card(
         "title": MODELS[run.model.name].title,
         "data": {**card["data"], "terms": card["data"].get("terms") or TERMS},
         "command": command(run),
-        "seeds": seeds,
-        "spread": spread(seeds, measured),
+        **seeds_of(seeds, [json_number(end) for end in measured.interval]),
         "epochs_asked": run.epochs,
         "epochs_done": outcome.epochs_done,
         "epoch": int(str(card["epochs"]).split()[0]),
@@ -87,12 +86,17 @@ def where(data: SegData, artefact: Artefact) -> str:
     return data.split if data.name == own else f"{data.name} {data.split}"
 
 
-def spread(seeds: dict[str, Any], measured: Measured) -> dict[str, Any]:
-    """How far the score may lie off: over seeds where there are several, else over the pictures alone."""
-    if seeds["std"] is not None:
-        return {"of": "seeds", "what": "sample standard deviation of val mIoU", "std": seeds["std"]}
-    ends = [json_number(end) for end in measured.interval]
-    return {"of": "pictures", "what": "95 % bootstrap interval of mIoU", "interval": ends}
+def seeds_of(seeds: Sequence[Seed], interval: Sequence[float | None]) -> dict[str, Any]:
+    """Each seed's score, and how far it may lie off: over seeds where there are several, else over the pictures alone.
+
+    Args:
+        seeds: all that are known of a recipe.
+        interval: the 95 % bootstrap interval of the score over the pictures.
+    """
+    found = seeds_json(seeds)
+    over_seeds = {"of": "seeds", "what": "sample standard deviation of val mIoU", "std": found["std"]}
+    over_pictures = {"of": "pictures", "what": "95 % bootstrap interval of mIoU", "interval": list(interval)}
+    return {"seeds": found, "spread": over_pictures if found["std"] is None else over_seeds}
 
 
 def costs(run: Run, artefact: Artefact, size: tuple[int, int]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from featherseg.data import SegData
 from featherseg.evaluation import Bootstrap, Judged, evaluate
 from featherseg.evaluation.sheet import Kept
 from featherseg.metrics import Scores, json_number
-from featherseg.models.checkpoint import save_checkpoint
+from featherseg.models.checkpoint import replace_card, save_checkpoint
 from featherseg.models.engine import TorchEngine
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
@@ -120,12 +120,17 @@ def store(
     )  # fmt: skip
 
 
-def write_final(path: Path, weights: dict[str, Tensor], model: dict[str, Any], artefact: Artefact, storage: str) -> int:
-    """Write the file with its whole card, which says under "bytes" how long the very file is; returns that number."""
+def write_final(path: Path, card: dict[str, Any]) -> int:
+    """Give a file that `store` wrote its whole card, which says under "bytes" how long the very file is.
+
+    The tensors stay as they lie there.
+
+    Returns:
+        The number of bytes.
+    """
     size = 0
     while True:
-        whole = replace(artefact, card={**artefact.card, "bytes": size})
-        save_checkpoint(path, weights, model, whole, storage=storage)
+        replace_card(path, {**card, "bytes": size})
         written = path.stat().st_size
         if written == size:
             return size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,16 @@ def save_checkpoint(
     """
     metadata = {METADATA_KEY: artefact.to_text(), MODEL_KEY: json.dumps(model)}
     content = save(pack(weights, storage), metadata=metadata)
+    write_atomically(path, lambda file: file.write(content))
+
+
+def replace_card(path: Path, card: dict[str, Any]) -> None:
+    """Give a checkpoint another run card; the tensors stay as they lie in the file."""
+    with safe_open(str(path), framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    artefact = Artefact.from_text(metadata[METADATA_KEY], source=str(path))
+    content = save(tensors, metadata={**metadata, METADATA_KEY: replace(artefact, card=card).to_text()})
     write_atomically(path, lambda file: file.write(content))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,24 @@ from torch import Tensor
 from featherseg.metrics import json_number
 from featherseg.models.checkpoint import read_checkpoint
 from featherseg.runtime.artefact import Artefact
+from featherseg.runtime.card import shippable
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training.directory import MAY_DIFFER, read_progress, read_run
 from featherseg.training.run import Run
 
 OF_ONE_RECIPE = ("seed", "init", *MAY_DIFFER)
 """What may differ between the runs of one recipe; init since a second stage begins with the first stage's own seed."""
+
+PUBLISHED_FILES = "give run directories, or NAME.safetensors or NAME.json of an earlier publish"
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What a training with this seed came to: the score on val as training measured it, and the epochs trained."""
+
+    seed: int
+    miou: float
+    epochs_done: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +60,48 @@ class Outcome:
     def miou(self) -> float:
         """The score on val that the weights were chosen by, as training measured it."""
         return float(self.artefact.card["scores"]["val"]["miou"])
+
+    @property
+    def of_seed(self) -> Seed:
+        """What the card tells of it beside other seeds."""
+        return Seed(self.run.seed, self.miou, self.epochs_done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """Seeds of a recipe that were published before.
+
+    Attributes:
+        path: NAME.safetensors, or NAME.json where the weights were not shipped.
+        card: of the best of them, the one whose weights were published.
+    """
+
+    path: Path
+    card: dict[str, Any]
+
+    @property
+    def seeds(self) -> list[Seed]:
+        """Each of them."""
+        return [Seed(**seed) for seed in self.card["seeds"]["runs"]]
+
+    @property
+    def miou(self) -> float:
+        """The score on val that the published weights were chosen by."""
+        return next(seed.miou for seed in self.seeds if seed.seed == self.card["seed"])
+
+
+def read_earlier(path: Path) -> Earlier:
+    """The card of published weights; a file that publish did not write is refused."""
+    if path.suffix == ".json":
+        try:
+            card = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise FeathersegError(f"{path}: no JSON ({error})", remedy=PUBLISHED_FILES) from error
+    else:
+        card = read_checkpoint(path)[2].card
+    if not isinstance(card, dict) or not {"seed", "seeds", "run"}.issubset(card):
+        raise FeathersegError(f"{path}: not written by featherseg publish", remedy=PUBLISHED_FILES)
+    return Earlier(path=path, card=card)
 
 
 def read_outcome(folder: Path) -> Outcome:
@@ -100,6 +154,26 @@ def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
     return sorted(outcomes, key=lambda outcome: outcome.miou, reverse=True)
 
 
+def refuse_others(earlier: Earlier, outcomes: Sequence[Outcome]) -> None:
+    """Refuse seeds published before that are of another recipe than the runs, or are among them again."""
+    first = outcomes[0]
+    differing = differing_keys(told(first.run), told(Run.from_json(earlier.card["run"])))
+    if differing:
+        raise FeathersegError(
+            f"{earlier.path} is of another recipe than {first.folder}",
+            expected="the same but for the seed",
+            got=f"other {', '.join(differing)}",
+            remedy="publish the runs alone, with their own --name",
+        )
+    known = {seed.seed for seed in earlier.seeds}
+    for outcome in outcomes:
+        if outcome.run.seed in known:
+            raise FeathersegError(
+                f"{outcome.folder}", expected=f"another seed than {earlier.path} tells of",
+                got=f"seed {outcome.run.seed}", remedy="give each seed once",
+            )  # fmt: skip
+
+
 def same_draw(first: Run, second: Run) -> bool:
     """Whether two runs of one recipe began alike."""
     return (first.seed, first.init) == (second.seed, second.init)
@@ -107,7 +181,18 @@ def same_draw(first: Run, second: Run) -> bool:
 
 def other_keys(first: Run, second: Run) -> list[str]:
     """The keys in which two runs are not the same recipe, as data.root or loss.c."""
-    ours, theirs = (flat(run.to_json()) for run in (first, second))
+    return differing_keys(first.to_json(), second.to_json())
+
+
+def told(run: Run) -> dict[str, Any]:
+    """A run as cards tell of it: without the paths of the machine that trained."""
+    whole: dict[str, Any] = shippable({"run": run.to_json()})["run"]
+    return whole
+
+
+def differing_keys(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """The keys in which two runs as JSON differ, but for those that may."""
+    ours, theirs = flat(first), flat(second)
     keys = [key for key in {**ours, **theirs} if key.partition(".")[0] not in OF_ONE_RECIPE]
     return [key for key in keys if key not in ours or key not in theirs or ours[key] != theirs[key]]
 
@@ -120,14 +205,11 @@ def flat(value: dict[str, Any], above: str = "") -> dict[str, Any]:
     return parts
 
 
-def seeds_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def seeds_json(seeds: Sequence[Seed]) -> dict[str, Any]:
     """Each seed's score on val in the order of the seeds, their mean, and their sample standard deviation."""
-    scores = [outcome.miou for outcome in outcomes]
+    scores = [seed.miou for seed in seeds]
     return {
-        "runs": [
-            {"seed": outcome.run.seed, "miou": outcome.miou, "epochs_done": outcome.epochs_done}
-            for outcome in sorted(outcomes, key=lambda outcome: outcome.run.seed)
-        ],
+        "runs": [asdict(seed) for seed in sorted(seeds, key=lambda seed: seed.seed)],
         "mean": json_number(statistics.fmean(scores)),
         "std": json_number(statistics.stdev(scores)) if len(scores) > 1 else None,
     }
