@@ -9,6 +9,7 @@ import sys
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -26,7 +27,7 @@ from featherseg.export import TARGETS, Agreement, agreement, export, exporter
 from featherseg.export.executorch import ExecuTorchTarget
 from featherseg.export.executorch import layers_of as layers_of_module
 from featherseg.export.exporter import MASKS, within_budget
-from featherseg.export.int8 import better_in_float, costly_layers, layers_of, pool_before_relu, quantise
+from featherseg.export.int8 import costly_layers, layers_of, quantise
 from featherseg.export.norms import spread_norms
 from featherseg.export.picture import fold_preprocessing, keep_colours_together
 from featherseg.hub import locate
@@ -366,6 +367,21 @@ def test_eight_bits_in_both_runtimes(tmp_path: Path, quick_trace: None) -> None:
         sizes[to] = sum(path.stat().st_size for path in tmp_path.iterdir() if path.suffix in (".onnx", ".xml", ".bin"))
     weights = sum(parameter.numel() for parameter in network.deployed().parameters())
     assert sizes["onnx"] < 1.6 * weights  # bytes, where fp32 takes four for each
+    depthwise = [node for node in model_of(tmp_path / "net.xml") if node.get_type_name() == "GroupConvolution"]
+    assert len(depthwise) > 9
+    for node in depthwise:  # a number of 8 bits and a scale a channel: else OpenVINO has no kernels for it in 8 bits
+        scaled = node.input_value(1).get_node()
+        assert scaled.get_type_name() == "Multiply"
+        assert scaled.input_value(0).get_node().input_value(0).get_element_type().get_type_name() == "i8"
+        channels = node.get_input_shape(1)[0]
+        assert scaled.get_input_shape(1) == [channels, 1, 1, 1, 1]
+
+
+def model_of(path: Path) -> list[Any]:
+    """The operations of OpenVINO's files."""
+    import openvino
+
+    return list(openvino.Core().read_model(path).get_ordered_ops())
 
 
 @pytest.mark.slow
@@ -577,43 +593,6 @@ def test_the_layers_on_the_picture_take_the_normalisation(
     for rewrite in (fold_preprocessing, keep_colours_together):
         rewrite(left)
         assert kinds(left) == [*(item.op_type for item in nodes), "Relu"]
-
-
-def sized_graph() -> onnx.ModelProto:
-    """A convolution of the picture and its pool, then a product with the picture's width and one of two maps."""
-    node, value, number = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
-    nodes = [
-        node("Transpose", ["image"], ["turned"], name="turn", perm=[0, 3, 1, 2]),
-        node("Cast", ["turned"], ["x"], name="cast", to=number),
-        node("Conv", ["x", "a"], ["c"], name="first", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        node("Relu", ["c"], ["r"], name="relu"),
-        node("MaxPool", ["r"], ["p"], name="pool", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        node("Conv", ["r", "b"], ["d"], name="second", kernel_shape=[1, 1]),
-        node("Add", ["d", "p"], ["e"], name="sum"),
-        node("Shape", ["image"], ["s"], name="shape", start=2, end=3),
-        node("Cast", ["s"], ["w"], name="width", to=number),
-        node("Mul", ["e", "w"], ["f"], name="sized"),
-        node("MatMul", ["f", "w"], ["g"], name="resized"),
-        node("MatMul", ["g", "e"], ["scores"], name="attention"),
-    ]
-    weights = {"a": np.ones((4, 3, 3, 3), np.float32), "b": np.ones((4, 4, 1, 1), np.float32)}
-    graph = onnx.helper.make_graph(
-        nodes, "g", [value("image", onnx.TensorProto.UINT8, [1, "h", "h", 3])],
-        [value("scores", number, [1, 4, "h", "h"])],
-        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )  # fmt: skip
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
-
-
-def test_what_eight_bits_make_slower_or_wrong_stays_in_float() -> None:
-    model = sized_graph()
-    in_float = better_in_float(model.graph)
-    assert in_float == {"turn", "cast", "first", "relu", "pool", "width", "sized", "attention"}
-    assert layers_of(model) == ["second", "resized"]
-    pool_before_relu(model.graph, in_float)
-    onnx.checker.check_model(model)
-    made_from = {node.name: node.input[0] for node in model.graph.node}
-    assert (made_from["pool"], made_from["pool_relu"], made_from["sum"]) == ("c", "p_raw", "d")
 
 
 @pytest.mark.slow

@@ -16,16 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from featherseg.export.lookup import initializer_of, maker_of, readers_of
+from featherseg.export.int8_graph import better_in_float, prepare, share_ranges
 from featherseg.runtime.engines import ONNXRUNTIME_SILENT
 from featherseg.runtime.pixels import Picture
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operations that hold weights: what "layer" means here."""
-
-ON_COLOURS = ("Transpose", "Cast", "Sub", "Pad", "MaxPool", "Conv")
-ON_WIDER = ("Add", "Relu", "Clip", "MaxPool")
-PRODUCTS = ("Mul", "Add")
 
 RANKED_ON = 4  # pictures
 ONNXRUNTIME_WARNING = 2  # its default
@@ -55,8 +51,7 @@ def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[...
         onnx.save(model, source)
         quant_pre_process(str(source), str(source), skip_symbolic_shape=True)
         prepared = onnx.load(source)
-        in_float = better_in_float(prepared.graph)
-        pool_before_relu(prepared.graph, in_float)
+        in_float = prepare(prepared.graph)
         onnx.save(prepared, source)
 
         def quantised(*, exclude: Sequence[str] = (), only: Sequence[str] = ()) -> Any:
@@ -74,7 +69,9 @@ def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[...
                 extra_options={"CalibMovingAverage": True},
                 calibration_cache_path=str(ranges),
             )
-            return onnx.load(result)
+            model = onnx.load(result)
+            share_ranges(model.graph, prepared.graph)
+            return model
 
         yield quantised
 
@@ -103,56 +100,6 @@ def layers_of(model: Any) -> list[str]:
     """The names of the layers that can be quantised."""
     in_float = better_in_float(model.graph)
     return [node.name for node in model.graph.node if node.op_type in LAYERS and node.name not in in_float]
-
-
-def better_in_float(graph: Any) -> set[str]:
-    """Nodes that 8 bits make slower or wrong.
-
-    - What reads the picture, up to the first wider map and its max pool: onnxruntime keeps the channels of a place side
-      by side in 8 bits, and three of them fill no register. AFFNet's first unit took three times as long that way.
-    - What is calculated from the picture's size, and sums and products with it, as in pooling to bins: ranges are
-      measured at one size, and would be those of no other. Matrix products are quantised: the only matrices of the
-      picture's size are those that resize (`nn.splitting`), and they hold shares, 0 to 1 at every size.
-    - Matrix products of two maps, as in attention: without weights, onnxruntime has no quick form of them.
-    """
-    weights = {item.name for item in graph.initializer}
-    maps = {item.name for item in graph.input}  # what depends on the picture's pixels, not its size alone
-    colours, wider = set(maps), set[str]()  # of these, maps of the picture's three channels, and the first of more
-    names = set[str]()
-    for node in graph.node:
-        read = [name for name in node.input if name in maps]
-        others = {name for name in node.input if name and name not in maps and name not in weights}
-        if read and node.op_type != "Shape":
-            maps.update(node.output)
-        if not read or (node.op_type in PRODUCTS and others) or (node.op_type == "MatMul" and len(read) == 2):
-            names.add(node.name)
-        elif node.op_type in ON_COLOURS and colours.issuperset(read):
-            names.add(node.name)
-            kernel = initializer_of(graph, node.input[1]) if node.op_type == "Conv" else None
-            (colours if kernel is None or kernel.dims[0] == 3 else wider).update(node.output)
-        elif node.op_type in ON_WIDER and wider.issuperset(read):
-            names.add(node.name)
-            wider.update(node.output if node.op_type != "MaxPool" else ())
-    return names
-
-
-def pool_before_relu(graph: Any, names: set[str]) -> None:
-    """Let max pools that are to stay in float read what a ReLU reads, and have a ReLU behind them: the same maps.
-
-    A map that a quantised layer reads too is quantised for all its readers, and onnxruntime would then pool it in 8
-    bits after all, in its slowest form.
-    """
-    from onnx import helper
-
-    for pool in [node for node in graph.node if node.op_type == "MaxPool" and node.name in names]:
-        relu = maker_of(graph, pool.input[0])
-        shared = relu is not None and relu.op_type == "Relu" and len(readers_of(graph, pool.input[0])) > 1
-        if shared and len(pool.output) == 1:
-            pooled, name = pool.output[0], f"{pool.name}_relu"
-            pool.input[0], pool.output[0] = relu.input[0], f"{pooled}_raw"
-            graph.node.insert(
-                list(graph.node).index(pool) + 1, helper.make_node("Relu", list(pool.output), [pooled], name)
-            )
 
 
 class Pictures:
