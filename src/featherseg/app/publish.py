@@ -23,7 +23,6 @@ import argparse
 import json
 import re
 import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.hub_files import Repository, require_package
 from featherseg.runtime.pixels import write_atomically
 from featherseg.runtime.predictor import Predictor
-from featherseg.training.seeds import Earlier, Outcome, Seed, read_earlier, read_outcomes, refuse_others
+from featherseg.training.seeds import Earlier, Outcome, Seed, read_seeds
 
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
@@ -104,6 +103,11 @@ class Publication:
         return self.folder / f"{self.name}{suffix}"
 
     @property
+    def target(self) -> Path:
+        """The weights, or the card where they are not written."""
+        return self.file(".safetensors" if self.storage else ".json")
+
+    @property
     def seeds(self) -> list[Seed]:
         """All that are known of the recipe."""
         return [*(self.earlier.seeds if self.earlier else ()), *(outcome.of_seed for outcome in self.outcomes)]
@@ -143,10 +147,7 @@ def run(args: argparse.Namespace) -> int:
         publish = publish_weights if publication.storage else publish_card
         card, miou = publish(publication, reference), reference.scores.miou
     report = {
-        "files": [
-            str(publication.file(suffix))
-            for suffix in (".md", ".jpg", ".safetensors" if publication.storage else ".json")
-        ],
+        "files": [str(path) for path in (publication.file(".md"), publication.file(".jpg"), publication.target)],
         "network_miou": json_number(miou),
         "hub": push_to_hub(publication.file(".safetensors"), args.hub) if args.hub else None,
         "card": card,
@@ -160,17 +161,10 @@ def publish_seeds(publication: Publication, earlier: Earlier) -> dict[str, Any]:
     interval = next(iter(earlier.card["scores"].values()))["interval"]
     card = {**earlier.card, **seeds_of(publication.seeds, interval)}
     if publication.storage:
-        draft = publication.folder / f".{secrets.token_hex(8)}.tmp"
-        try:
-            shutil.copyfile(earlier.path, draft)
-            card["bytes"] = write_final(draft, card)
-            write_text(publication.file(".md"), published_text(card))
-            draft.replace(earlier.path)
-        finally:
-            draft.unlink(missing_ok=True)
+        card["bytes"] = write_final(earlier.path, card)
     else:
-        write_text(publication.file(".md"), published_text(card))
         write_text(earlier.path, json.dumps(card, indent=2) + "\n")
+    write_text(publication.file(".md"), published_text(card))
     return card
 
 
@@ -241,39 +235,20 @@ def opened(args: argparse.Namespace) -> Publication:
         device=args.device,
     )
     refuse_place(publication)
-    target = publication.file(".safetensors" if publication.storage else ".json")
-    if earlier and target.resolve() != earlier.path.resolve():
-        raise FeathersegError(
-            f"{earlier.path} would go on telling of other seeds of this recipe alone, beside {target}",
-            remedy="leave out --name, --out and --card-only",
-        )
     return publication
-
-
-def read_seeds(paths: Sequence[Path]) -> tuple[list[Outcome], Earlier | None]:
-    """The runs, the best first, and what was published of other seeds before."""
-    published = [path for path in paths if path.is_file()]
-    runs = [path for path in paths if path not in published]
-    if len(published) > 1 or not runs:
-        raise FeathersegError(
-            "RUN", expected="run directories, and at most one file that was published of other seeds",
-            got=", ".join(map(str, paths)),
-        )  # fmt: skip
-    outcomes = read_outcomes(runs)
-    if not published:
-        return outcomes, None
-    earlier = read_earlier(published[0])
-    refuse_others(earlier, outcomes)
-    return outcomes, earlier
 
 
 def refuse_place(publication: Publication) -> None:
     """Refuse a name that is none, and to write over what publish did not write, or over a run's own weights."""
     if not NAME.fullmatch(publication.name):
         raise FeathersegError("--name", expected="letters, digits and . _ + -", got=repr(publication.name))
-    target, twin = publication.file(".safetensors"), publication.file(".json")
-    if not publication.storage:
-        target, twin = twin, target
+    target, earlier = publication.target, publication.earlier
+    if earlier and target.resolve() != earlier.path.resolve():
+        raise FeathersegError(
+            f"{earlier.path} would go on telling of other seeds of this recipe alone, beside {target}",
+            remedy="leave out --name, --out and --card-only",
+        )
+    twin = publication.file(".json" if publication.storage else ".safetensors")
     if twin.exists():
         raise FeathersegError(
             f"{twin}: {publication.name} would be published both with its weights and without",

@@ -90,6 +90,23 @@ class Earlier:
         return next(seed.miou for seed in self.seeds if seed.seed == self.card["seed"])
 
 
+def read_seeds(paths: Sequence[Path]) -> tuple[list[Outcome], Earlier | None]:
+    """The runs, the best first, and what was published of other seeds before."""
+    published = [path for path in paths if path.is_file()]
+    runs = [path for path in paths if path not in published]
+    if len(published) > 1 or not runs:
+        raise FeathersegError(
+            "RUN", expected="run directories, and at most one file that was published of other seeds",
+            got=", ".join(map(str, paths)),
+        )  # fmt: skip
+    outcomes = read_outcomes(runs)
+    if not published:
+        return outcomes, None
+    earlier = read_earlier(published[0])
+    refuse_others(earlier, outcomes)
+    return outcomes, earlier
+
+
 def read_earlier(path: Path) -> Earlier:
     """The card of published weights; a file that publish did not write is refused."""
     if path.suffix == ".json":
