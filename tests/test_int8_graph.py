@@ -84,7 +84,7 @@ def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
 
 
-@pytest.mark.parametrize(("channels", "size", "filled"), [(5, 3, 16), (19, 3, 32), (16, 3, 16), (5, 1, 5)])
+@pytest.mark.parametrize(("channels", "size", "filled"), [(5, 3, 16), (19, 3, 20), (24, 3, 24), (5, 1, 5)])
 @pytest.mark.parametrize("biased", [False, True])
 def test_a_classifier_gets_whole_registers(channels: int, size: int, filled: int, biased: bool) -> None:
     rng = np.random.default_rng(1)
@@ -103,13 +103,14 @@ def test_a_classifier_gets_whole_registers(channels: int, size: int, filled: int
     assert np.abs(after - before).max() < 1e-4 * np.abs(before).max()
 
 
-@pytest.mark.parametrize("groups", [1, 8])
-def test_a_convolution_that_shares_its_weights_or_has_groups_stays(groups: int) -> None:
+@pytest.mark.parametrize(("groups", "behind"), [(1, "Conv"), (8, "Sigmoid"), (1, "Relu")])
+def test_a_convolution_with_a_relu_or_groups_or_shared_weights_stays(groups: int, behind: str) -> None:
     node = onnx.helper.make_node
     conv = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "group": groups}
+    shares = behind == "Conv"
     tail = [
         node("Conv", ["x", "w"], ["y"], "one", **conv),
-        *([node("Conv", ["y", "w"], ["scores"], "two", **conv)] if groups == 1 else [node("Relu", ["y"], ["scores"])]),
+        node(behind, ["y", "w"] if shares else ["y"], ["scores"], "two", **(conv if shares else {})),
     ]
     model = graph_of(tail, {"w": np.ones((8, 8 // groups, 3, 3), np.float32)})
     before = copy.deepcopy(model)
@@ -125,7 +126,7 @@ def test_means_and_maxima_over_a_map(axes: list[int]) -> None:
         node("ReduceMax", ["x", "axes"], ["p"], "peak", keepdims=1),
         node("Add", ["m", "p"], ["scores"]),
     ]
-    model = graph_of(tail, {"axes": np.array(axes, np.int64)})
+    model = onnx.shape_inference.infer_shapes(graph_of(tail, {"axes": np.array(axes, np.int64)}))
     before = run(model)
     pool_whole_maps(model.graph)
     assert ("GlobalAveragePool" in [node.op_type for node in model.graph.node]) == (len(axes) == 2)
@@ -133,7 +134,21 @@ def test_means_and_maxima_over_a_map(axes: list[int]) -> None:
     assert np.allclose(run(model), before, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("bound", "shared"), [("Relu", False), ("Clip", False), ("", True), ("MaxPool", True)])
+def test_a_mean_over_other_axes_of_more_than_a_map_stays() -> None:
+    node = onnx.helper.make_node
+    tail = [
+        node("Unsqueeze", ["x", "one"], ["y"]),  # (1, 1, 8, h, w)
+        node("ReduceMean", ["y", "axes"], ["m"], "mean", keepdims=1),
+        node("Squeeze", ["m", "one"], ["scores"]),
+    ]
+    weights = {"one": np.array([1], np.int64), "axes": np.array([2, 3], np.int64)}
+    model = onnx.shape_inference.infer_shapes(graph_of(tail, weights))
+    before = copy.deepcopy(model)
+    pool_whole_maps(model.graph)
+    assert model == before
+
+
+@pytest.mark.parametrize(("bound", "shared"), [("Relu", False), ("Clip", False), ("", True), ("MaxPool", False)])
 def test_a_concatenation_shares_its_range_but_where_a_range_is_the_bound(bound: str, shared: bool) -> None:
     """The quantiser drops a ReLU behind a convolution: the range that begins at 0 stands for it."""
     rng = np.random.default_rng(2)

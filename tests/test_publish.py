@@ -20,6 +20,7 @@ from trees import folder_tree
 import featherseg
 from featherseg.app import publish, published
 from featherseg.app.cli import main
+from featherseg.app.publish_place import Place
 from featherseg.app.published import command, start
 from featherseg.data import Sample
 from featherseg.evaluation import Judged
@@ -90,6 +91,10 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
         code = int(end.code or 0)
     out, err = capsys.readouterr()
     return code, out, err
+
+
+def full(*_: object) -> int:
+    raise FeathersegError("disk full")
 
 
 @pytest.fixture
@@ -223,7 +228,11 @@ def test_of_several_seeds_the_best_is_shipped_with_the_spread(
 @pytest.mark.usefixtures("free", "uncounted")
 @pytest.mark.parametrize("card_only", [False, True])
 def test_seeds_published_before_count_with_the_runs(
-    card_only: bool, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    card_only: bool,
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one, two, three = (str(seeded(trained, seed, miou)) for seed, miou in ((1, 0.5), (2, 0.56), (3, 0.53)))
     file = tmp_path / f"0{'.json' if card_only else '.safetensors'}"
@@ -237,6 +246,10 @@ def test_seeds_published_before_count_with_the_runs(
 
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     stored = None if card_only else load_file(file)
+    with monkeypatch.context() as patch:  # a full disk: nothing has changed
+        patch.setattr(Place, "write_text", full)
+        assert said(capsys, three, str(file))[0] == 2
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     code, text, err = said(capsys, three, str(file), "--json")  # the file is
     assert (code, err) == (0, "")
     after = json.loads(text)["card"]
@@ -263,9 +276,14 @@ def test_seeds_published_before_that_do_not_fit_are_refused(
     assert said(capsys, "runs/0", "--out", str(tmp_path), "--name", "0", "--card-only")[0] == 0
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "torn.json").write_text("{")
+    shutil.copy(file, tmp_path / "renamed.json")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     other = seeded(trained, 4, 0.3, batch_size=3)
-    one = seeded(trained, 1, 0.5)
+    one, elsewhere = seeded(trained, 1, 0.5), seeded(trained, 5, 0.9)
+    tensors, model, artefact = read_checkpoint(elsewhere / "best.safetensors")
+    data = {**artefact.card["data"], "train": "train, 9 pictures", "class_frequencies": [0.2, 0.3, 0.5]}
+    changed = replace(artefact, card={**artefact.card, "data": data})
+    save_checkpoint(elsewhere / "best.safetensors", tensors, model, changed)
     for words, message in (
         (["runs/0", str(file)], f"runs/0; expected another seed than {file} tells of; got seed 0"),
         ([str(other), str(file)], f"{file} is of another recipe than {other}; expected the same but for the seed; got "
@@ -274,7 +292,10 @@ def test_seeds_published_before_that_do_not_fit_are_refused(
         ([str(one), str(file), str(file)], "RUN; expected run directories, and at most one file"),
         ([str(one), str(file), "--name", "1"], "would go on telling of other seeds of this recipe alone"),
         ([str(one), str(tmp_path / "list.json")], "list.json: not written by featherseg publish"),
-        ([str(one), str(tmp_path / "torn.json")], "torn.json: no JSON"),
+        ([str(one), str(tmp_path / "torn.json")], "torn.json: not written by featherseg publish"),
+        ([str(one), str(tmp_path / "renamed.json")], "renamed.json: not written by featherseg publish under that name"),
+        ([str(elsewhere), str(file)], f"{file} is of another recipe than {elsewhere}; expected the same but for the "
+         "seed; got other data (train), data (class_frequencies)"),
         ([str(one), str(other / "best.safetensors")], "best.safetensors: not written by featherseg publish"),
     ):  # fmt: skip
         code, out, err = said(capsys, *words)
@@ -317,9 +338,6 @@ def test_auto_takes_fp16_where_int8_costs_too_much(
 def test_a_failure_half_way_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> int:
-        raise FeathersegError("disk full")
-
     monkeypatch.setattr(publish, "write_final", full)
     code, _, err = said(capsys, "runs/0", "--out", str(tmp_path))
     assert (code, err) == (2, "featherseg publish: disk full\n")

@@ -21,20 +21,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import secrets
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from featherseg.app.arguments import add_device, require_folder
 from featherseg.app.progress import Bar
+from featherseg.app.publish_place import Place
 from featherseg.app.published import name_of, published_card, report_text, seeds_of
 from featherseg.data import FORMATS, SegData, open_data
 from featherseg.evaluation.sheet import sheet_of, spread
-from featherseg.export.card import is_foreign
-from featherseg.export.published import published_text
 from featherseg.export.weights import Measured, Stored, measure, store, write_final
 from featherseg.hub import load, push_to_hub
 from featherseg.metrics import json_number
@@ -43,21 +43,14 @@ from featherseg.models.engine import TorchEngine
 from featherseg.runtime.card import shippable
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.hub_files import Repository, require_package
-from featherseg.runtime.pixels import write_atomically
 from featherseg.runtime.predictor import Predictor
 from featherseg.training.seeds import Earlier, Outcome, Seed, read_seeds
-
-NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument(
-        "runs",
-        nargs="+",
-        type=Path,
-        metavar="RUN",
-        help="run directories: seeds of one recipe; what was published of others",
+        "runs", nargs="+", type=Path, metavar="RUN", help="run directories, seeds of one recipe; a file of others"
     )
     parser.add_argument("--name", help="what it is called (default: MODEL-DATA, as affnet-camvid)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: weights; that of a file published before")
@@ -79,38 +72,22 @@ class Publication:
     """What is published and how.
 
     Attributes:
-        folder: where the files go.
-        name: what they are called: NAME.safetensors or NAME.json, NAME.md, NAME.jpg.
-        outcomes: runs of one recipe, the best first.
-        earlier: seeds of this recipe that were published before; None where there are none.
+        place: where the files go.
+        outcome: the run that is published.
+        seeds: all that are known of its recipe.
         data: what is scored on.
         baselines: title -> a network shown beside it; none or one.
-        storage: of the weights; None where they are not written.
+        storage: of the weights.
         device: where the networks run.
     """
 
-    folder: Path
-    name: str
-    outcomes: Sequence[Outcome]
-    earlier: Earlier | None
+    place: Place
+    outcome: Outcome
+    seeds: Sequence[Seed]
     data: SegData
     baselines: Mapping[str, Predictor]
-    storage: str | None
+    storage: str
     device: str
-
-    def file(self, suffix: str) -> Path:
-        """NAME and a suffix; a name may have dots in it."""
-        return self.folder / f"{self.name}{suffix}"
-
-    @property
-    def target(self) -> Path:
-        """The weights, or the card where they are not written."""
-        return self.file(".safetensors" if self.storage else ".json")
-
-    @property
-    def seeds(self) -> list[Seed]:
-        """All that are known of the recipe."""
-        return [*(self.earlier.seeds if self.earlier else ()), *(outcome.of_seed for outcome in self.outcomes)]
 
     def score(self, predictor: Predictor, label: str) -> Measured:
         """What a predictor scores."""
@@ -119,73 +96,102 @@ class Publication:
 
     def sheet(self, measured: Measured) -> tuple[bytes, dict[str, Any]]:
         """The pictures, and what is on them."""
-        kept = measured.judged
+        kept, name = measured.judged, self.place.name
         masks = {
-            f"{title}, baseline" if title == self.name else title: [predictor(each.sample.image).mask for each in kept]
+            f"{title}, baseline" if title == name else title: [predictor(each.sample.image).mask for each in kept]
             for title, predictor in self.baselines.items()
         }
-        masks[self.name] = [each.mask for each in kept]
-        said = {"file": f"{self.name}.jpg", "columns": ["photo", "truth", *masks]}
+        masks[name] = [each.mask for each in kept]
+        said = {"file": self.place.file(".jpg").name, "columns": ["photo", "truth", *masks]}
         return sheet_of(kept, self.data.classes, masks), {**said, "of": [each.sample.name for each in kept]}
 
     def card(self, measured: Measured, stored: Stored | None, picture: dict[str, Any]) -> dict[str, Any]:
         """The card."""
-        best = self.outcomes[0]
-        return published_card(self.name, best, self.seeds, self.data, measured, stored=stored, picture=picture)
+        return published_card(
+            self.place.name, self.outcome, self.seeds, self.data, measured, stored=stored, picture=picture
+        )
 
 
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot be, score, write, report."""
-    publication = opened(args)
-    best, earlier = publication.outcomes[0], publication.earlier
+    refuse_hub(args)
+    outcomes, earlier = read_seeds(args.runs)
+    best, seeds = outcomes[0], [*(earlier.seeds if earlier else ()), *(outcome.of_seed for outcome in outcomes)]
+    place = chosen_place(args, best, earlier)
     if earlier and earlier.miou >= best.miou:
-        card, miou = publish_seeds(publication, earlier), earlier.miou
+        card, miou = publish_seeds(place, earlier, seeds), earlier.network_miou
     else:
-        network = rebuilt(best.weights, best.run.model.to_json(), best.artefact, source=str(best.folder))
-        predictor = Predictor(TorchEngine(network, best.artefact, device=args.device), best.artefact)
-        reference = publication.score(predictor, "run")
-        publish = publish_weights if publication.storage else publish_card
-        card, miou = publish(publication, reference), reference.scores.miou
+        data = labelled(args, best)
+        publication = Publication(
+            place=place, outcome=best, seeds=seeds, data=data, baselines=opened_baseline(args, data),
+            storage=args.storage, device=args.device,
+        )  # fmt: skip
+        card, miou = publish_run(publication)
     report = {
-        "files": [str(path) for path in (publication.file(".md"), publication.file(".jpg"), publication.target)],
+        "files": [str(path) for path in place.files],
         "network_miou": json_number(miou),
-        "hub": push_to_hub(publication.file(".safetensors"), args.hub) if args.hub else None,
+        "hub": push_to_hub(place.target, args.hub) if args.hub else None,
         "card": card,
     }
     print(json.dumps(report) if args.json else report_text(report))
     return 0
 
 
-def publish_seeds(publication: Publication, earlier: Earlier) -> dict[str, Any]:
-    """Tell of more seeds on the card of what was published before, which is still the best; it is scored already."""
-    interval = next(iter(earlier.card["scores"].values()))["interval"]
-    card = {**earlier.card, **seeds_of(publication.seeds, interval)}
-    if publication.storage:
-        card["bytes"] = write_final(earlier.path, card)
-    else:
-        write_text(earlier.path, json.dumps(card, indent=2) + "\n")
-    write_text(publication.file(".md"), published_text(card))
-    return card
+def refuse_hub(args: argparse.Namespace) -> None:
+    """Refuse a hub that cannot be: it has another kind of name, or nothing would be put there."""
+    if not args.hub:
+        return
+    repository = Repository.of(args.hub)
+    if repository is None or repository.revision is not None:
+        raise FeathersegError("--hub", expected="ORG/NAME", got=repr(args.hub))
+    require_package("--hub")
+    if args.card_only or any(path.suffix == ".json" and path.is_file() for path in args.runs):
+        raise FeathersegError("--hub puts weights on the hub, and --card-only writes none", remedy="leave out --hub")
+
+
+def chosen_place(args: argparse.Namespace, best: Outcome, earlier: Earlier | None) -> Place:
+    """Where the files go: as the options say, else where those of other seeds are."""
+    place = Place(
+        folder=args.out or (earlier.path.parent if earlier else Path("weights")),
+        name=args.name or (earlier.path.stem if earlier else name_of(best)),
+        with_weights=not (args.card_only or (earlier is not None and earlier.path.suffix == ".json")),
+    )
+    require_folder("--out", place.folder)
+    if earlier and place.target.resolve() != earlier.path.resolve():
+        raise FeathersegError(
+            f"{earlier.path} would go on telling of other seeds of this recipe alone, beside {place.target}",
+            remedy="leave out --name, --out and --card-only",
+        )
+    place.refuse()
+    return place
+
+
+def publish_run(publication: Publication) -> tuple[dict[str, Any], float]:
+    """Score a run and write what came of it; returns the card, and the score of the run's own weights."""
+    best = publication.outcome
+    network = rebuilt(best.weights, best.run.model.to_json(), best.artefact, source=str(best.folder))
+    predictor = Predictor(TorchEngine(network, best.artefact, device=publication.device), best.artefact)
+    reference = publication.score(predictor, "run")
+    publication.place.folder.mkdir(parents=True, exist_ok=True)
+    publish = publish_weights if publication.place.with_weights else publish_card
+    return publish(publication, reference), reference.scores.miou
 
 
 def publish_weights(publication: Publication, reference: Measured) -> dict[str, Any]:
     """Write the weights under a temporary name, prove them, add the card, and only then give the name."""
-    best = publication.outcomes[0]
+    place, best = publication.place, publication.outcome
     model = shippable({"model": best.run.model.to_json()})["model"]
-    publication.folder.mkdir(parents=True, exist_ok=True)
-    draft = publication.folder / f".{secrets.token_hex(8)}.tmp"
-    try:
+    with draft_in(place) as draft:
         stored = store(
-            draft, best.weights, model, best.artefact, storage=publication.storage or "auto",
+            draft, best.weights, model, best.artefact, storage=publication.storage,
             reference=reference, device=publication.device, score=publication.score,
         )  # fmt: skip
         content, picture = publication.sheet(stored.measured)
         card = publication.card(stored.measured, stored, picture)
         card["bytes"] = write_final(draft, card)
-        write_beside(publication, card, content)
-        draft.replace(publication.file(".safetensors"))
-    finally:
-        draft.unlink(missing_ok=True)
+        place.write_text(card)
+        place.write_picture(content)
+        draft.replace(place.target)
     return card
 
 
@@ -193,77 +199,35 @@ def publish_card(publication: Publication, reference: Measured) -> dict[str, Any
     """Write the card of a network whose weights stay where they are."""
     content, picture = publication.sheet(reference)
     card = publication.card(reference, None, picture)
-    publication.folder.mkdir(parents=True, exist_ok=True)
-    write_beside(publication, card, content)
-    write_text(publication.file(".json"), json.dumps(card, indent=2) + "\n")
+    publication.place.write_text(card)
+    publication.place.write_picture(content)
+    publication.place.write_card(card)
     return card
 
 
-def write_beside(publication: Publication, card: dict[str, Any], picture: bytes) -> None:
-    """Write NAME.md and NAME.jpg."""
-    write_text(publication.file(".md"), published_text(card))
-    write_atomically(publication.file(".jpg"), lambda file: file.write(picture))
+def publish_seeds(place: Place, earlier: Earlier, seeds: Sequence[Seed]) -> dict[str, Any]:
+    """Tell of more seeds on the card of what was published before, which is still the best; it is scored already."""
+    card = {**earlier.card, **seeds_of(seeds, earlier.scores["interval"])}
+    if not place.with_weights:
+        place.write_text(card)
+        place.write_card(card)
+        return card
+    with draft_in(place) as draft:
+        shutil.copyfile(earlier.path, draft)
+        card["bytes"] = write_final(draft, card)
+        place.write_text(card)
+        draft.replace(place.target)
+    return card
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def opened(args: argparse.Namespace) -> Publication:
-    """The runs and the data, after everything that cannot be has been refused; nothing is written or scored yet."""
-    if args.out is not None:
-        require_folder("--out", args.out)
-    if args.hub:
-        repository = Repository.of(args.hub)
-        if repository is None or repository.revision is not None:
-            raise FeathersegError("--hub", expected="ORG/NAME", got=repr(args.hub))
-        require_package("--hub")
-    outcomes, earlier = read_seeds(args.runs)
-    card_only = args.card_only or (earlier is not None and earlier.path.suffix == ".json")
-    if args.hub and card_only:
-        raise FeathersegError("--hub puts weights on the hub, and --card-only writes none", remedy="leave one out")
-    data = labelled(args, outcomes[0])
-    publication = Publication(
-        folder=args.out or (earlier.path.parent if earlier else Path("weights")),
-        name=args.name or (earlier.path.stem if earlier else name_of(outcomes[0])),
-        outcomes=outcomes,
-        earlier=earlier,
-        data=data,
-        baselines=opened_baseline(args, data),
-        storage=None if card_only else args.storage,
-        device=args.device,
-    )
-    refuse_place(publication)
-    return publication
-
-
-def refuse_place(publication: Publication) -> None:
-    """Refuse a name that is none, and to write over what publish did not write, or over a run's own weights."""
-    if not NAME.fullmatch(publication.name):
-        raise FeathersegError("--name", expected="letters, digits and . _ + -", got=repr(publication.name))
-    target, earlier = publication.target, publication.earlier
-    if earlier and target.resolve() != earlier.path.resolve():
-        raise FeathersegError(
-            f"{earlier.path} would go on telling of other seeds of this recipe alone, beside {target}",
-            remedy="leave out --name, --out and --card-only",
-        )
-    twin = publication.file(".json" if publication.storage else ".safetensors")
-    if twin.exists():
-        raise FeathersegError(
-            f"{twin}: {publication.name} would be published both with its weights and without",
-            remedy="remove that file first, or choose another --name or --out",
-        )
-    card = publication.file(".md")
-    others = [publication.file(".jpg"), *([] if publication.storage else [target])]
-    foreign = [card] if is_foreign(card) else [path for path in others if path.exists() and not card.exists()]
-    if target.is_dir() or (publication.name in ("best", "last") and (publication.folder / "run.json").exists()):
-        foreign.append(target)
-    if foreign:
-        raise FeathersegError(
-            f"{foreign[0]}: would be written over, and was not written by featherseg publish",
-            remedy="choose another --name or --out",
-        )
+@contextmanager
+def draft_in(place: Place) -> Iterator[Path]:
+    """A temporary name beside the target; nothing stays under it."""
+    draft = place.folder / f".{secrets.token_hex(8)}.tmp"
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def labelled(args: argparse.Namespace, outcome: Outcome) -> SegData:

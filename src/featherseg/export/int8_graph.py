@@ -1,6 +1,6 @@
 """What onnxruntime's kernels for 8 bits want of a graph: what is rewritten before it is quantised, and after.
 
-All of it leaves the result as it is, to rounding; only the time changes.
+What is rewritten before says the same in floating point; what after, rounds less often.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from featherseg.export.lookup import initializer_of, maker_of, readers_of
+from featherseg.export.lookup import channels_of, initializer_of, maker_of, readers_of
 
 ON_COLOURS = ("Transpose", "Cast", "Sub", "Pad", "MaxPool", "Conv")
 ON_WIDER = ("Add", "Relu", "Clip", "MaxPool")
 PRODUCTS = ("Mul", "Add")
 
-REGISTER = 16
-"""Channels that a convolution over places gives at a time; of fewer, or of a rest, it is up to five times as slow."""
+LEAST, STEP = 16, 4
+"""A convolution over places is quick where it gives so many channels or more, and whole steps of them; else it takes
+up to twelve times as long. The channels that it takes have to be whole steps, too."""
 
-SIDE = 4
-"""Channels that it takes at a time."""
+BOUNDS = ("Relu", "Clip")
+"""What quantising removes where a range of 8 bits stands for it."""
+
+SAME_RANGE = ("MaxPool", "Slice", "Reshape", "Transpose")
+"""What gives values that it reads, and works on bytes where both ranges are one. A resize has no quick form in bytes."""
 
 OF_THE_MAP = ([2, 3], [-2, -1])
 """The axes of the places."""
@@ -85,9 +89,10 @@ def pool_before_relu(graph: Any, names: set[str]) -> None:
 
 
 def fill_registers(graph: Any, names: set[str]) -> None:
-    """Give convolutions over places, but those that are to stay in float, whole registers of channels to calculate.
+    """Give convolutions over places as many channels as onnxruntime is quick with, but those of these names.
 
-    A classifier has as many channels as there are classes. Those added to it are zero, and are cut off behind it.
+    A classifier has as many channels as there are classes. Those added to it are zero, and are cut off behind it. Where
+    a ReLU follows, nothing is added: what cuts off would keep it from being a bound of the convolution's own range.
     """
     from onnx import helper, numpy_helper
 
@@ -96,8 +101,10 @@ def fill_registers(graph: Any, names: set[str]) -> None:
         if any(item is None or len(readers_of(graph, item.name)) > 1 for item in weights):
             continue
         given, taken, *places = weights[0].dims
-        added = -given % REGISTER
-        if not added or taken % SIDE or places == [1, 1] or any(e.name == "group" and e.i > 1 for e in node.attribute):
+        added = max(LEAST, given + -given % STEP) - given
+        grouped = any(entry.name == "group" and entry.i > 1 for entry in node.attribute)
+        bounded = any(getattr(reader, "op_type", "") in BOUNDS for reader in readers_of(graph, node.output[0]))
+        if not added or taken % STEP or places == [1, 1] or grouped or bounded:
             continue
         for item in weights:
             values = numpy_helper.to_array(item)
@@ -114,13 +121,18 @@ def fill_registers(graph: Any, names: set[str]) -> None:
 
 
 def pool_whole_maps(graph: Any) -> None:
-    """Write means and maxima over a whole map in forms that are quick in 8 bits: as a pool, and line by line."""
+    """Write a mean over a whole map as a pool, which there is in 8 bits; a maximum, which there is not, as two."""
     from onnx import helper, numpy_helper
 
     for node in [node for node in graph.node if node.op_type in ("ReduceMean", "ReduceMax")]:
         axes = initializer_of(graph, node.input[1]) if len(node.input) == 2 else None
         flat = any(entry.name == "keepdims" and not entry.i for entry in node.attribute)
-        if axes is None or flat or sorted(numpy_helper.to_array(axes).tolist()) not in OF_THE_MAP:
+        if (
+            axes is None
+            or flat
+            or not channels_of(graph, node.input[0])
+            or sorted(numpy_helper.to_array(axes).tolist()) not in OF_THE_MAP
+        ):
             continue
         if node.op_type == "ReduceMean":
             node.op_type = "GlobalAveragePool"
@@ -141,7 +153,8 @@ def share_ranges(graph: Any, before: Any) -> None:
     """Quantise what is concatenated, where nothing else reads it, with the range of the whole, in place.
 
     The concatenation would quantise it so anyway, a byte at a time through a table; this way it is copied, and rounded
-    once instead of twice. But the quantised graph has lost its ReLUs: bounded by its range alone, a map keeps that.
+    once instead of twice. Not so what a pool gives, which has the range of what it reads; and the quantised graph has
+    lost its ReLUs: where its range alone bounds a map, the map keeps it.
 
     Args:
         graph: the quantised one.
@@ -158,7 +171,7 @@ def share_ranges(graph: Any, before: Any) -> None:
         for name in join.input:
             pair = quantised_alone(graph, name)
             bound = getattr(maker_of(before, pair[0].input[0]), "op_type", "") if pair else ""
-            if bound == "Clip" or (bound == "Relu" and not positive):
+            if bound in SAME_RANGE or bound == "Clip" or (bound == "Relu" and not positive):
                 continue
             own = {name for node in pair for name in node.input[1:]} - {scale, zero}
             for node in pair:

@@ -41,6 +41,7 @@ def replace_card(path: Path, card: dict[str, Any]) -> None:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     artefact = Artefact.from_text(metadata[METADATA_KEY], source=str(path))
     content = save(tensors, metadata={**metadata, METADATA_KEY: replace(artefact, card=card).to_text()})
+    del tensors  # they lie in the file that is replaced now, which not every system allows
     write_atomically(path, lambda file: file.write(content))
 
 

@@ -74,20 +74,27 @@ class Earlier:
     Attributes:
         path: NAME.safetensors, or NAME.json where the weights were not shipped.
         card: of the best of them, the one whose weights were published.
+        run: that one's, without the paths of the machine that trained.
+        seeds: each of them.
+        scores: what was published scores.
     """
 
     path: Path
     card: dict[str, Any]
-
-    @property
-    def seeds(self) -> list[Seed]:
-        """Each of them."""
-        return [Seed(**seed) for seed in self.card["seeds"]["runs"]]
+    run: Run
+    seeds: tuple[Seed, ...]
+    scores: dict[str, Any]
 
     @property
     def miou(self) -> float:
-        """The score on val that the published weights were chosen by."""
-        return next(seed.miou for seed in self.seeds if seed.seed == self.card["seed"])
+        """The score on val that the published weights were chosen by, the best of all."""
+        return max(seed.miou for seed in self.seeds)
+
+    @property
+    def network_miou(self) -> float:
+        """What the weights scored before they were stored."""
+        cost = self.card["storage_costs"].get(self.card["storage"], 0.0)  # points
+        return float(self.scores["miou"] + cost / 100)
 
 
 def read_seeds(paths: Sequence[Path]) -> tuple[list[Outcome], Earlier | None]:
@@ -108,17 +115,22 @@ def read_seeds(paths: Sequence[Path]) -> tuple[list[Outcome], Earlier | None]:
 
 
 def read_earlier(path: Path) -> Earlier:
-    """The card of published weights; a file that publish did not write is refused."""
-    if path.suffix == ".json":
-        try:
-            card = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise FeathersegError(f"{path}: no JSON ({error})", remedy=PUBLISHED_FILES) from error
-    else:
-        card = read_checkpoint(path)[2].card
-    if not isinstance(card, dict) or not {"seed", "seeds", "run"}.issubset(card):
-        raise FeathersegError(f"{path}: not written by featherseg publish", remedy=PUBLISHED_FILES)
-    return Earlier(path=path, card=card)
+    """What was published of other seeds; a file that publish did not write, or that was renamed, is refused."""
+    try:
+        card = json.loads(path.read_text("utf-8")) if path.suffix == ".json" else read_checkpoint(path)[2].card
+        earlier = Earlier(
+            path=path,
+            card=card,
+            run=Run.from_json(card["run"]),
+            seeds=tuple(Seed(**seed) for seed in card["seeds"]["runs"]),
+            scores=next(iter(card["scores"].values())),
+        )
+        known = {"interval", "miou", "iou"} <= earlier.scores.keys() and card["name"] == path.stem
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise FeathersegError(f"{path}: not written by featherseg publish", remedy=PUBLISHED_FILES) from error
+    if not known or not earlier.seeds:
+        raise FeathersegError(f"{path}: not written by featherseg publish under that name", remedy=PUBLISHED_FILES)
+    return earlier
 
 
 def read_outcome(folder: Path) -> Outcome:
@@ -172,9 +184,9 @@ def read_outcomes(folders: Sequence[Path]) -> list[Outcome]:
 
 
 def refuse_others(earlier: Earlier, outcomes: Sequence[Outcome]) -> None:
-    """Refuse seeds published before that are of another recipe than the runs, or are among them again."""
+    """Refuse seeds published before that are of another recipe or other data than the runs, or are among them again."""
     first = outcomes[0]
-    differing = differing_keys(told(first.run), told(Run.from_json(earlier.card["run"])))
+    differing = differing_keys(told(first.run), told(earlier.run)) + differing_data(earlier, first)
     if differing:
         raise FeathersegError(
             f"{earlier.path} is of another recipe than {first.folder}",
@@ -189,6 +201,14 @@ def refuse_others(earlier: Earlier, outcomes: Sequence[Outcome]) -> None:
                 f"{outcome.folder}", expected=f"another seed than {earlier.path} tells of",
                 got=f"seed {outcome.run.seed}", remedy="give each seed once",
             )  # fmt: skip
+
+
+def differing_data(earlier: Earlier, outcome: Outcome) -> list[str]:
+    """In what the pictures differ that a run and seeds published before have seen, by what their cards say of them."""
+    ours, theirs = outcome.artefact.card["data"], earlier.card["data"]
+    keys = [key for key in ("format", "train", "val", "class_frequencies") if ours.get(key) != theirs.get(key)]
+    same_classes = list(outcome.artefact.classes.names) == list(earlier.scores["iou"])
+    return [f"data ({key})" for key in (*keys, *(() if same_classes else ("classes",)))]
 
 
 def same_draw(first: Run, second: Run) -> bool:
