@@ -3,9 +3,9 @@
     python benchmarks/zoo.py
 
 Latencies are those of benchmarks/results/zoo-latency.json. They depend on no weights, so they are those of the
-networks by name, at the size that the protocol scores at:
+networks by name, at the sizes that they see pictures at:
 
-    featherseg benchmark NETWORK... --size 480x640 --classes 11 --json > benchmarks/results/zoo-latency.json
+    featherseg benchmark NETWORK... --size 480x640 576x768 --classes 11 --json > benchmarks/results/zoo-latency.json
 
 Cards are those inside weights/*.safetensors, and weights/*.json of networks whose weights are not shipped.
 """
@@ -237,14 +237,13 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
     if LATENCIES.is_file():
         timed = json.loads(LATENCIES.read_text("utf-8"))
         row, machine = timed["results"][0], timed["machine"]
-        height, width = row["size"]
-        yield f"- CPU, ms: median time from a picture of {height}x{width} in memory to its labels by label_scores, in"
+        yield "- CPU, ms: median time from a picture in memory, of the size that the network sees, to labels, in"
         yield f"  {row['backend']}, {row['precision']}, {row['threads']} threads, with random weights (labels"
         yield "  are made from scores as of a street), all in one interleaved run on"
         yield f"  {machine['cpu']}, commit {machine['commit']},"
         yield f"  load average before and after {machine['load_average']}:"
         yield f"  above {row['threads']} other work took a part of the cores, and the times are too long. A network"
-        yield "  that sees pictures at another size has none here."
+        yield "  that was not timed at its size has none here."
         yield from ("", f"![mIoU on CamVid's val split against CPU time](../{PICTURE.relative_to(ROOT)})")
     left = list(cards)
     shown = columns()
