@@ -44,7 +44,7 @@ def test_a_latency_is_of_one_network_at_one_size_with_so_many_classes(zoo: Modul
     smaller = {**card, "input_size": [320, 320]}
     fewer = copy.deepcopy(card)
     zoo.scores(fewer)["iou"].popitem()
-    other = {**card, "model": {"name": "dsc_deeplab", "attention": "none"}}
+    other = {**card, "model": {"name": "dsc_deeplab", "attention": "eca"}}
     assert [zoo.time_of(one, timed) for one in (smaller, fewer, other)] == [None, None, None]
 
 
