@@ -3,9 +3,9 @@
 int8 is symmetric, one scale for each index of the first dimension, its output channel: weight ~ scale * q with whole q
 of -127..127 and scale = max |weight| / 127. No weight is off by more than half a step, scale / 2. A transposed
 convolution has a scale per input channel, since that is its first dimension. Kernels of few weights a channel are
-halved there instead, for no long sum evens their errors out, and they are few of all weights. With every kernel in 8
-bits hybrid_fusion (seed 0) lost 1.26 mIoU points on CamVid's val; with those on the picture and depth-wise ones halved
-0.00, but seed 1 then 0.15, and 0.08 with those of 16 to 96 input channels halved, too, in 2.99 MB instead of 2.70.
+halved there instead, for no long sum evens their errors out. With every kernel in 8 bits hybrid_fusion (seed 0) lost
+1.26 mIoU points on CamVid's val; with those on the picture and depth-wise ones halved 0.00, but seed 1 then 0.15, and
+0.08 with those of 16 to 96 input channels halved, too, in 2.99 MB instead of 2.70.
 Tensors of fewer than two dimensions (biases, batch norm, whose variances half precision may not hold) are small and
 stay as they are.
 """
