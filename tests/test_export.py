@@ -29,6 +29,7 @@ from featherseg.export.executorch import layers_of as layers_of_module
 from featherseg.export.exporter import MASKS, within_budget
 from featherseg.export.int8 import costly_layers, layers_of, quantise
 from featherseg.export.norms import spread_norms
+from featherseg.export.openvino import quantise_resizing
 from featherseg.export.picture import fold_preprocessing, keep_colours_together
 from featherseg.hub import locate
 from featherseg.models import MODELS, SegNetwork
@@ -375,6 +376,23 @@ def test_eight_bits_in_both_runtimes(tmp_path: Path, quick_trace: None) -> None:
         assert scaled.input_value(0).get_node().input_value(0).get_element_type().get_type_name() == "i8"
         channels = node.get_input_shape(1)[0]
         assert scaled.get_input_shape(1) == [channels, 1, 1, 1, 1]
+    products = [node for node in model_of(tmp_path / "net.xml") if node.get_type_name() == "MatMul"]
+    assert [node.input_value(1).get_node().get_type_name() for node in products] == 2 * ["FakeQuantize"]
+
+
+def test_products_with_matrices_of_sizes_are_quantised() -> None:
+    """Not with a map, with weights, or where the layer is to stay in float."""
+    openvino = pytest.importorskip("openvino")
+    op = openvino.opset13
+    x = op.parameter([1, 2, -1, 4], np.float32)
+    size = op.convert(op.shape_of(x), "f32")
+    matrix = op.matmul(op.unsqueeze(size, np.array(1)), op.constant(np.full((1, 4), 0.1, np.float32)), False, False)
+    factors = {"sizes": matrix, "map": op.relu(x), "weights": op.constant(np.eye(4, dtype=np.float32)), "kept": matrix}
+    products = [op.matmul(x, factor, False, name == "map", name=name) for name, factor in factors.items()]
+    model = openvino.Model([op.result(product) for product in products], [x])
+    quantise_resizing(model, ["kept"])
+    kinds = {p.get_friendly_name(): p.input_value(1).get_node().get_type_name() for p in products}
+    assert kinds == {"sizes": "FakeQuantize", "map": "Relu", "weights": "Constant", "kept": "MatMul"}
 
 
 def model_of(path: Path) -> list[Any]:
@@ -530,7 +548,7 @@ def test_the_graph_of_a_network_is_rewritten(name: str) -> None:
     read = {name for node in graph.node for name in node.input}
     assert {item.name for item in graph.initializer} <= read
     keep_colours_together(model)
-    pools_bytes = any(node.op_type == "MaxPool" and node.input[0] == "image" for node in graph.node)
+    pools_bytes = sum(node.op_type == "Reshape" and node.input[0] == "image" for node in graph.node) == 2
     assert pools_bytes == (name == "affnet")  # ENet pads the picture first, with the colour that is subtracted
     assert ("fusion.fuse_attention.reduce.taps.weight" in str([node.input for node in graph.node])) == (
         name == "affnet"
@@ -585,8 +603,9 @@ def test_the_layers_on_the_picture_take_the_normalisation(
     for ours, theirs in zip(folded, before, strict=True):  # edges included, where padding is zero once normalised
         assert np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
     keep_colours_together(model)
-    assert model.graph.node[3].input == ["image"]  # the bytes are pooled
-    assert kinds(model)[3:7] == ["MaxPool", "Reshape", "Transpose", "MaxPool"]
+    assert kinds(model)[:7] == ["Shape", "Tile", "Reshape", "Cast", "Sub", "Reshape", "Transpose"]
+    assert kinds(model)[7:12] == ["Reshape", "Transpose", "MaxPool", "Transpose", "Reshape"]  # the bytes are pooled
+    assert [name for item in model.graph.node for name in item.input].count("image") == 3  # their width is read, too
     for ours, theirs in zip(run(model), folded, strict=True):
         assert np.array_equal(ours, theirs)
     left = model_of([*nodes, node("Relu", ["n"], ["c"], name="relu")], ("a", "b", "c"))

@@ -19,6 +19,9 @@ from featherseg.runtime.engines import ExportedEngine, open_engine
 from featherseg.runtime.openvino import prepare_process
 from featherseg.runtime.pixels import Picture
 
+SIGNED_LEVELS = 255
+"""Of a byte with a sign, as many below zero as above: what OpenVINO wants of the second factor of a product."""
+
 
 class OpenVINOTarget:
     """Files for OpenVINO; bf16 is a matter of how they are run, and the file says so."""
@@ -60,6 +63,7 @@ class OpenVINOTarget:
                 preset=nncf.QuantizationPreset.PERFORMANCE,
                 ignored_scope=nncf.IgnoredScope(patterns=[f"^{re.escape(name)}(/.*)?$" for name in kept_in_float]),
             )
+        quantise_resizing(quantised, kept_in_float)
         return quantised, True
 
     def costly_layers(self, model: Any, pictures: Sequence[Picture]) -> list[str]:
@@ -96,3 +100,34 @@ class OpenVINOTarget:
     def open(self, path: Path) -> ExportedEngine:
         """The files as an engine."""
         return open_engine(path, device="cpu")
+
+
+def quantise_resizing(model: Any, kept_in_float: Sequence[str] = ()) -> None:
+    """Put, in place, matrices that resize (`nn.splitting`) into 8 bits: NNCF leaves out what sizes are made into.
+
+    They are the only matrices of the picture's size that a map is multiplied with, and hold shares, 0 to 1.
+    """
+    from openvino import opset13 as op
+
+    for product in model.get_ops():
+        if product.get_type_name() != "MatMul" or product.get_friendly_name() in kept_in_float:
+            continue
+        matrix = product.input_value(1)
+        if is_of_sizes(matrix.get_node()):
+            in_bytes = op.fake_quantize(matrix, *(np.float32(end) for end in (-1, 1, -1, 1)), levels=SIGNED_LEVELS)
+            product.input(1).replace_source_output(in_bytes.output(0))
+
+
+def is_of_sizes(operation: Any) -> bool:
+    """Whether a value is calculated from sizes of maps, and from nothing else that the picture changes."""
+    left, seen, ends = [operation], set[str](), set[str]()
+    while left:
+        operation = left.pop()
+        if operation.get_friendly_name() in seen:
+            continue
+        seen.add(operation.get_friendly_name())
+        sources = [] if operation.get_type_name() == "ShapeOf" else operation.input_values()
+        left += [source.get_node() for source in sources]
+        if not sources:
+            ends.add(operation.get_type_name())
+    return "ShapeOf" in ends and ends <= {"ShapeOf", "Constant"}

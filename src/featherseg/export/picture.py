@@ -22,7 +22,7 @@ NORMALISED_BY = "normalise.weight"
 COLOUR = "normalise.colour"
 """The mean, which is subtracted, (1,3,1,1)."""
 
-SHAPES = {"lines": [0, 0, 1, -1], "colours": [0, 0, -1, 3]}
+SHAPES = {"row": [0, 0, 1, -1], "colours": [0, 0, -1, 3]}
 """Of `Reshape`: 0 is as before, -1 what remains."""
 
 
@@ -96,13 +96,16 @@ def takes_factor(graph: Any, node: Any) -> bool:
 
 
 def keep_colours_together(model: Any) -> None:
-    """Rewrite, in place, what `fold_preprocessing` left of a network that pools the picture: colours stay side by side.
+    """Rewrite, in place, what `fold_preprocessing` left: colours stay side by side, and fill whole registers.
 
-    The max pool is taken of the picture's bytes, before anything is subtracted. An engine that calculates with the
-    channels side by side would fill up three of them to a register's width. But a window of kh x kw is kw side by side,
-    then kh one below the other, and each of the two can take the axis that it leaves alone for its channels:
+    An engine that calculates with the channels side by side takes three of them at a time, or fills them up to a
+    register's width. But a row of the picture is W*3 numbers as well, and the mean W times over is subtracted from it.
 
-        (1,H,W,3), lines as channels -> (1,H,w,3) -> (1,w*3,H,1), columns as channels -> (1,w*3,h,1) -> (1,h,w,3)
+    A max pool is taken of the bytes, before anything is subtracted. A window of kh x kw is kh one below the other, then
+    kw side by side, and each of the two can take what it leaves alone for its channels; down first, since the bytes of
+    a row lie side by side as they are:
+
+        (1,H,W,3), a row as channels -> (1,W*3,h,1) -> (1,h,W,3), rows as channels -> (1,h,w,3)
     """
     from onnx import numpy_helper
 
@@ -114,8 +117,6 @@ def keep_colours_together(model: Any) -> None:
     cast = maker_of(graph, subtraction.input[0])
     transpose = maker_of(graph, cast.input[0])
     pools = [node for node in readers_of(graph, normalised) if is_plain_pool(node)]
-    if not pools:
-        return
     for node in (transpose, cast, subtraction, *pools):
         graph.node.remove(node)
     front = subtracted(picture, normalised, "normalise")
@@ -124,7 +125,7 @@ def keep_colours_together(model: Any) -> None:
     for place, node in enumerate(front):
         graph.node.insert(place, node)
     colour = initializer_of(graph, COLOUR)
-    colour.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(colour).reshape(1, 1, 1, 3), COLOUR))
+    colour.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(colour).reshape(3), COLOUR))
     for name, shape in SHAPES.items():
         graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
 
@@ -140,12 +141,16 @@ def is_plain_pool(node: Any) -> bool:
 
 
 def subtracted(picture: str, output: str, name: str) -> list[Any]:
-    """Bytes (1,H,W,3) -> the picture less its colour, (1,3,H,W)."""
+    """Bytes (1,H,W,3) -> the picture less its colour, float (1,3,H,W)."""
     from onnx import TensorProto, helper
 
     return [
-        helper.make_node("Cast", [picture], [f"{name}_float"], f"{name}_cast", to=TensorProto.FLOAT),
-        helper.make_node("Sub", [f"{name}_float", COLOUR], [f"{name}_last"], name),
+        helper.make_node("Shape", [picture], [f"{name}_width"], f"{name}_width", start=2, end=3),
+        helper.make_node("Tile", [COLOUR, f"{name}_width"], [f"{name}_colours"], f"{name}_colours"),  # (W*3)
+        helper.make_node("Reshape", [picture, "row"], [f"{name}_rows"], f"{name}_rows"),  # (1,H,1,W*3)
+        helper.make_node("Cast", [f"{name}_rows"], [f"{name}_float"], f"{name}_cast", to=TensorProto.FLOAT),
+        helper.make_node("Sub", [f"{name}_float", f"{name}_colours"], [f"{name}_less"], name),
+        helper.make_node("Reshape", [f"{name}_less", "colours"], [f"{name}_last"], f"{name}_last"),  # (1,H,W,3)
         helper.make_node("Transpose", [f"{name}_last"], [output], f"{name}_planes", perm=[0, 3, 1, 2]),
     ]
 
@@ -169,11 +174,11 @@ def pooled(picture: str, pool: Any) -> list[Any]:
         return helper.make_node("Transpose", [source], [output], output, perm=perm)
 
     return [
-        along("across", picture, kw, across, (left, right)),  # (1,H,w,3)
-        helper.make_node("Reshape", [f"{name}_across", "lines"], [f"{name}_lines"], f"{name}_lines"),  # (1,H,1,w*3)
-        turned(f"{name}_lines", f"{name}_columns", [0, 3, 1, 2]),  # (1,w*3,H,1)
-        along("down", f"{name}_columns", kh, down, (top, bottom)),  # (1,w*3,h,1)
-        turned(f"{name}_down", f"{name}_turned", [0, 2, 3, 1]),  # (1,h,1,w*3)
-        helper.make_node("Reshape", [f"{name}_turned", "colours"], [f"{name}_bytes"], f"{name}_bytes"),  # (1,h,w,3)
-        *subtracted(f"{name}_bytes", pool.output[0], name),
+        helper.make_node("Reshape", [picture, "row"], [f"{name}_lines"], f"{name}_lines"),  # (1,H,1,W*3)
+        turned(f"{name}_lines", f"{name}_columns", [0, 3, 1, 2]),  # (1,W*3,H,1)
+        along("down", f"{name}_columns", kh, down, (top, bottom)),  # (1,W*3,h,1)
+        turned(f"{name}_down", f"{name}_turned", [0, 2, 3, 1]),  # (1,h,1,W*3)
+        helper.make_node("Reshape", [f"{name}_turned", "colours"], [f"{name}_bytes"], f"{name}_bytes"),  # (1,h,W,3)
+        along("across", f"{name}_bytes", kw, across, (left, right)),  # (1,h,w,3)
+        *subtracted(f"{name}_across", pool.output[0], name),
     ]
