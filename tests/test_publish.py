@@ -250,8 +250,8 @@ def test_seeds_published_before_count_with_the_runs(
         patch.setattr(Place, "write_text", full)
         assert said(capsys, three, str(file))[0] == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    code, text, err = said(capsys, three, str(file), "--json")  # the file is
-    assert (code, err) == (0, "")
+    code, text, err = said(capsys, three, str(file), "--json", "--storage", "fp16", "--split", "val")  # the file is
+    assert (code, err) == (0, f"{file} is the best, and stays: --storage, --split changed nothing\n")
     after = json.loads(text)["card"]
     assert (after["seed"], after["scores"], after["command"]) == (2, card["scores"], card["command"])
     assert [run["seed"] for run in after["seeds"]["runs"]] == [1, 2, 3]

@@ -23,6 +23,7 @@ import argparse
 import json
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
     best, seeds = outcomes[0], [*(earlier.seeds if earlier else ()), *(outcome.of_seed for outcome in outcomes)]
     place = chosen_place(args, best, earlier)
     if earlier and earlier.miou >= best.miou:
+        tell_unused(args, earlier)
         card, miou = publish_seeds(place, earlier, seeds), earlier.network_miou
     else:
         data = labelled(args, best)
@@ -135,6 +137,16 @@ def run(args: argparse.Namespace) -> int:
     }
     print(json.dumps(report) if args.json else report_text(report))
     return 0
+
+
+def tell_unused(args: argparse.Namespace, earlier: Earlier) -> None:
+    """Say which options change nothing, where what was published before is still the best."""
+    given = {
+        "--storage": args.storage != "auto", "--root": args.root, "--split": args.split, "--baseline": args.baseline
+    }  # fmt: skip
+    unused = [option for option, value in given.items() if value]
+    if unused:
+        print(f"{earlier.path} is the best, and stays: {', '.join(unused)} changed nothing", file=sys.stderr)
 
 
 def refuse_hub(args: argparse.Namespace) -> None:
