@@ -123,16 +123,20 @@ def _settle(labels: Labels, scores: Scores, rows: Axis, columns: Axis, y: Indice
         candidate = corners.max(axis=1) >= corners.min(axis=1).max(axis=0)  # (C, 4, n) -> (C, n): point 2 above
 
         # Cells with many candidates come first: those that have a k-th candidate are then always the first ones.
-        order = np.argsort(-candidate.sum(axis=0), kind="stable")
+        counts = candidate.sum(axis=0, dtype=np.int16)
+        order = np.argsort(-counts, kind="stable")
         for first in range(0, len(order), step):
             cells = order[first : first + step]
-            _settle_sorted(labels, corners, candidate[:, cells], cells, rows, columns, some_y[cells], some_x[cells])
+            _settle_sorted(
+                labels, corners, candidate[:, cells], counts[cells], cells, rows, columns, some_y[cells], some_x[cells]
+            )
 
 
 def _settle_sorted(
     labels: Labels,
     corners: Scores,  # (C, 4, cells): above left, above right, below left, below right
     candidate: npt.NDArray[np.bool_],  # (C, n)
+    counts: npt.NDArray[np.int16],  # (n,), of candidates
     cells: Indices,  # (n,)
     rows: Axis,
     columns: Axis,
@@ -142,9 +146,8 @@ def _settle_sorted(
     """Interpolate n cells side by side, cell last: (pixel rows, pixel columns, n). Their candidate counts descend."""
     row, down = rows.pixels_of(y)  # (pixel rows, n)
     column, across = columns.pixels_of(x)  # (pixel columns, n)
-    counts = candidate.sum(axis=0)  # (n,)
-    ids = np.nonzero(candidate.T)[1]  # the candidates of cell 0 ascending, then those of cell 1, ...
-    begins = np.cumsum(counts) - counts
+    ids = np.flatnonzero(candidate.T) % len(candidate)  # the candidates of cell 0 ascending, then those of cell 1, ...
+    begins = np.cumsum(counts, dtype=np.intp) - counts
 
     winner = np.empty((len(row), len(column), len(cells)), np.uint8)
     winner[:] = ids[begins]
