@@ -403,6 +403,7 @@ def model_of(path: Path) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(torch.__version__ < "2.13", reason="torch cannot trace a max pool for every size")
 def test_a_torch_program_is_read_back_by_torch_alone(tmp_path: Path) -> None:
     network, artefact = network_and_artefact("affnet", presence=True)
     path = tmp_path / "net.pt2"
@@ -412,6 +413,19 @@ def test_a_torch_program_is_read_back_by_torch_alone(tmp_path: Path) -> None:
     assert json.loads(extra[METADATA_KEY])["classes"] == list(artefact.classes.names)
     scores = module(torch.from_numpy(PICTURES[0])[None])
     assert scores.shape == (1, 5, 15, 20)
+
+
+def test_a_torch_that_cannot_trace_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As 2.11 and 2.12 cannot what pools the picture."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Constraints violated (height, width)! For more information, ...")
+
+    monkeypatch.setattr(torch.export, "export", refuse)
+    network, artefact = network_and_artefact("affnet")
+    with pytest.raises(FeathersegError, match=r"torch .* cannot trace this network .*: use torch 2\.13 or newer"):
+        export(network, artefact, tmp_path / "net.pt2", to="torch", pictures=PICTURES[:1])
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("no_trace")

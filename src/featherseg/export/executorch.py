@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from featherseg.export import int8
-from featherseg.export.graph import SMALLEST_TRACED, PictureToScores, traced_picture
+from featherseg.export.graph import SMALLEST_TRACED, PictureToScores, as_program
 from featherseg.models.base import SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.errors import FeathersegError
@@ -44,7 +44,7 @@ class Graph:
         """The module as a torch.export program, its sides free up to the largest."""
         most = largest_side(self.artefact)
         sides = {axis: torch.export.Dim(name, min=SMALLEST_TRACED, max=most) for axis, name in ((1, "h"), (2, "w"))}
-        return torch.export.export(module, (traced_picture(),), dynamic_shapes={"image": sides})
+        return as_program(module, sides)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from featherseg.models.base import SegNetwork, SegOutput
 from featherseg.runtime.artefact import Artefact, Preprocessing
+from featherseg.runtime.errors import FeathersegError
 
 TRACED = (256, 320)  # the size of the traced picture; agreement is measured at others
 SMALLEST_TRACED = 33  # torch.export wants the deepest map to be more than one cell; the file itself runs from 32 on
@@ -72,3 +73,32 @@ def free_sides() -> dict[int, torch.export.Dim]:
         axis: torch.export.Dim(name, min=SMALLEST_TRACED, max=LARGEST_TRACED)
         for axis, name in ((1, "height"), (2, "width"))
     }
+
+
+def as_program(
+    module: nn.Module, sides: dict[int, torch.export.Dim], *, deferred: bool = False
+) -> torch.export.ExportedProgram:
+    """A `PictureToScores` as a torch.export program whose sides are free.
+
+    Args:
+        module: what is traced.
+        sides: axis of the picture -> its range.
+        deferred: what torch cannot prove for all sizes is asked when the program runs.
+
+    Raises:
+        FeathersegError: where torch cannot, as before 2.13 for max pools of odd and even sides alike.
+    """
+    try:
+        return torch.export.export(
+            module,
+            (traced_picture(),),
+            dynamic_shapes={"image": sides},
+            prefer_deferred_runtime_asserts_over_guards=deferred,
+        )
+    except RuntimeError as error:
+        if "Constraints violated" not in str(error):
+            raise
+        raise FeathersegError(
+            f"torch {torch.__version__} cannot trace this network for pictures of any size",
+            remedy="use torch 2.13 or newer, or --to onnx",
+        ) from error

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from featherseg.export.graph import PictureToScores, free_sides, traced_picture
+from featherseg.export.graph import PictureToScores, as_program, free_sides
 from featherseg.models.base import SegNetwork
 from featherseg.models.engine import stripped
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
@@ -29,13 +29,10 @@ class TorchTarget:
 
     def trace(self, network: SegNetwork, artefact: Artefact) -> Any:
         """The network as a program with free height and width."""
-        return torch.export.export(
+        return as_program(
             PictureToScores(stripped(copy.deepcopy(network)), artefact).eval(),
-            (traced_picture(),),
-            dynamic_shapes={"image": free_sides()},
-            # Reshaping in `nn.splitting` asks whether sizes divide each other; torch cannot prove that for all sizes,
-            # so it is asked when the program runs.
-            prefer_deferred_runtime_asserts_over_guards=True,
+            free_sides(),
+            deferred=True,  # reshaping in `nn.splitting` asks whether sizes divide each other
         )
 
     def convert(self, program: Any, precision: str) -> Any:
