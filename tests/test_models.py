@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from featherseg.backbones import BACKBONES
+from featherseg.export.graph import TRACES_POOLS
 from featherseg.models import MODELS, SegNetwork, SegOutput, create_model, list_models, model_config
 from featherseg.models.checkpoint import MODEL_KEY, load_checkpoint
 from featherseg.models.costs import count_parameters
@@ -54,7 +55,7 @@ def slow(*names: str) -> list[object]:
 
 EACH = slow(*LARGE)
 LEARNERS = slow(*LARGE, "enet", "erfnet", "smp_deeplabv3plus", "lraspp")
-POOLS = pytest.mark.skipif(torch.__version__ < "2.13", reason="torch cannot trace a max pool for every size")
+POOLS = pytest.mark.skipif(torch.__version__ < TRACES_POOLS, reason="torch cannot trace a max pool for every size")
 EXPORTS = (
     pytest.param("affnet", marks=POOLS),
     "deeplabv3plus",

@@ -19,6 +19,7 @@ from featherseg.runtime.errors import FeathersegError
 TRACED = (256, 320)  # the size of the traced picture; agreement is measured at others
 SMALLEST_TRACED = 33  # torch.export wants the deepest map to be more than one cell; the file itself runs from 32 on
 LARGEST_TRACED = 1 << 14
+TRACES_POOLS = "2.13"  # the first torch that traces a max pool for odd and even sides alike
 
 
 class NormalisingConv(nn.Conv2d):
@@ -86,7 +87,7 @@ def as_program(
         deferred: what torch cannot prove for all sizes is asked when the program runs.
 
     Raises:
-        FeathersegError: where torch cannot, as before 2.13 for max pools of odd and even sides alike.
+        FeathersegError: where torch is older than `TRACES_POOLS` and cannot.
     """
     try:
         return torch.export.export(
@@ -96,9 +97,9 @@ def as_program(
             prefer_deferred_runtime_asserts_over_guards=deferred,
         )
     except RuntimeError as error:
-        if "Constraints violated" not in str(error):
+        if torch.__version__ >= TRACES_POOLS or "Constraints violated" not in str(error):
             raise
         raise FeathersegError(
             f"torch {torch.__version__} cannot trace this network for pictures of any size",
-            remedy="use torch 2.13 or newer, or --to onnx",
+            remedy=f"use torch {TRACES_POOLS} or newer, or --to onnx",
         ) from error
