@@ -26,7 +26,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -71,6 +71,15 @@ def measured(network: str, root: str, threads: int, precision: str) -> dict[str,
     peak = most_held(lambda: training.step([part], 1e-3))
     seconds = {name: median(values[1:] if name == "whole" else values) for name, values in watch.times.items()}
     return {"seconds": seconds, "step_bytes": peak}
+
+
+def as_train_has_memory() -> AbstractContextManager[None]:
+    """What `train` puts around a run, in trees that have it."""
+    try:
+        from featherseg.training.allocator import freed_memory_kept
+    except ImportError:
+        return nullcontext()
+    return freed_memory_kept()
 
 
 def in_parts(training: Any, part: Any, watch: Watch) -> None:
@@ -228,7 +237,9 @@ def arrow(texts: list[str], values: list[float]) -> str:
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         network, root, threads, precision = sys.argv[2:]
-        print(json.dumps(measured(network, root, int(threads), precision)))
+        with as_train_has_memory():
+            found = measured(network, root, int(threads), precision)
+        print(json.dumps(found))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--camvid", type=Path, required=True)

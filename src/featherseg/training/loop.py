@@ -23,6 +23,7 @@ from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.predictor import Predictor
 from featherseg.training import opening
 from featherseg.training import state as states
+from featherseg.training.allocator import freed_memory_kept
 from featherseg.training.card import artefact_of
 from featherseg.training.determinism import deterministic
 from featherseg.training.directory import MetricsFile, Origin, alone_in, claim, read_origin, recognise, refuse_changes
@@ -58,7 +59,7 @@ def train(run: Run) -> Path:
         line = f"{folder}: finished, {saved.progress.epoch} epochs{early}, {saved.progress.best_text()}"
         Reporter(run, silent=not world.first).say(line)
         return folder
-    with deterministic(run.deterministic):
+    with deterministic(run.deterministic), freed_memory_kept():
         Training(run, folder, saved, world).fit()
     return folder
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from featherseg.runtime.peak import peak_bytes, restart_peak
+from featherseg.training.allocator import release_freed_memory
 
 
 class PeakMemory:
@@ -29,6 +30,7 @@ class PeakMemory:
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
+            release_freed_memory()
             restart_peak()
         yield
         found = torch.cuda.max_memory_allocated(self.device) if on_gpu else peak_bytes()
