@@ -19,7 +19,7 @@ def freed_memory_kept() -> Iterator[None]:
 
     Large tensors live for part of a step. Left alone, the C library maps each of them anew and unmaps it when freed,
     and the system zeroes every page again. Kept instead, pages are used again as they are. The price is a higher peak:
-    what of the heap lies in pieces that fit nothing. benchmarks/results/training_step.md has both.
+    what of the heap lies in pieces that fit nothing. benchmarks/results/training_step_kept_memory.md has both.
     """
     library = gnu_c_library()
     if library is None:
