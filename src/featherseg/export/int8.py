@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from featherseg.export.int8_graph import better_in_float, prepare, share_ranges
+from featherseg.export.int8_picture import byte_layers, read_bytes, take_bytes
 from featherseg.runtime.engines import ONNXRUNTIME_SILENT
 from featherseg.runtime.pixels import Picture
 
@@ -35,13 +36,17 @@ def quantise(model: Any, pictures: Sequence[Picture], kept_in_float: Sequence[st
         pictures: uint8 (H,W,3), at the size that the file will see; what the ranges of the maps are measured on.
         kept_in_float: names of nodes.
     """
-    with calibrated(model, pictures) as quantised:
+    on_bytes = not {node.name for node in byte_layers(model.graph)}.intersection(kept_in_float)
+    with calibrated(model, pictures, on_bytes=on_bytes) as quantised:
         return quantised(exclude=kept_in_float)
 
 
 @contextmanager
-def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[..., Any]]:
-    """A function that quantises the model; the ranges are measured once for all its calls."""
+def calibrated(model: Any, pictures: Sequence[Picture], *, on_bytes: bool = True) -> Iterator[Callable[..., Any]]:
+    """A function that quantises the model; the ranges are measured once for all its calls.
+
+    `on_bytes` says whether the first layers are to read the picture's bytes, where they can (`int8_picture`).
+    """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -51,6 +56,7 @@ def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[...
         onnx.save(model, source)
         quant_pre_process(str(source), str(source), skip_symbolic_shape=True)
         prepared = onnx.load(source)
+        quantised_as = read_bytes(prepared.graph) if on_bytes else {}
         in_float = prepare(prepared.graph)
         onnx.save(prepared, source)
 
@@ -66,11 +72,12 @@ def calibrated(model: Any, pictures: Sequence[Picture]) -> Iterator[Callable[...
                 calibrate_method=CalibrationMethod.MinMax,
                 nodes_to_exclude=[*exclude] if only else [*in_float, *exclude],
                 nodes_to_quantize=list(only),
-                extra_options={"CalibMovingAverage": True},
+                extra_options={"CalibMovingAverage": True, "TensorQuantOverrides": quantised_as},
                 calibration_cache_path=str(ranges),
             )
             model = onnx.load(result)
             share_ranges(model.graph, prepared.graph)
+            take_bytes(model.graph)
             return model
 
         yield quantised
@@ -98,7 +105,7 @@ def costly_layers(model: Any, pictures: Sequence[Picture], layers: Sequence[str]
 
 def layers_of(model: Any) -> list[str]:
     """The names of the layers that can be quantised."""
-    in_float = better_in_float(model.graph)
+    in_float = better_in_float(model.graph) - {node.name for node in byte_layers(model.graph)}
     return [node.name for node in model.graph.node if node.op_type in LAYERS and node.name not in in_float]
 
 

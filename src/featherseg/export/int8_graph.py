@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from featherseg.export.lookup import channels_of, initializer_of, maker_of, readers_of
+from featherseg.export.int8_picture import ZERO
+from featherseg.export.lookup import channels_of, forget_shape, initializer_of, maker_of, readers_of
 
-ON_COLOURS = ("Transpose", "Cast", "Sub", "Pad", "MaxPool", "Conv")
+ON_COLOURS = ("Transpose", "Reshape", "Cast", "Sub", "Pad", "MaxPool", "Conv")
 ON_WIDER = ("Add", "Relu", "Clip", "MaxPool")
 PRODUCTS = ("Mul", "Add")
 
@@ -43,6 +44,7 @@ def better_in_float(graph: Any) -> set[str]:
 
     - What reads the picture, up to the first wider map and its max pool: onnxruntime keeps the channels of a place side
       by side in 8 bits, and three of them fill no register. AFFNet's first unit took three times as long that way.
+      Where `int8_picture` has written the first layers for bytes, these do not stay in float.
     - What is calculated from the picture's size, and sums and products with it, as in pooling to bins: ranges are
       measured at one size, and would be those of no other. Matrix products are quantised: the only matrices of the
       picture's size are those that resize (`nn.splitting`), and they hold shares, 0 to 1 at every size.
@@ -61,6 +63,8 @@ def better_in_float(graph: Any) -> set[str]:
             names.add(node.name)
         elif node.op_type in ON_COLOURS and colours.issuperset(read):
             names.add(node.name)
+            if ZERO in node.input:
+                continue  # what follows reads bytes
             kernel = initializer_of(graph, node.input[1]) if node.op_type == "Conv" else None
             (colours if kernel is None or kernel.dims[0] == 3 else wider).update(node.output)
         elif node.op_type in ON_WIDER and wider.issuperset(read):
@@ -189,9 +193,3 @@ def quantised_alone(graph: Any, name: str) -> tuple[Any, ...]:
     if quantise is None or quantise.op_type != "QuantizeLinear" or len(readers_of(graph, quantise.output[0])) != 1:
         return ()
     return quantise, dequantise
-
-
-def forget_shape(graph: Any, name: str) -> None:
-    """Remove what the graph says of a tensor's shape."""
-    for value in [value for value in graph.value_info if value.name == name]:
-        graph.value_info.remove(value)

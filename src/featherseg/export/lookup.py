@@ -25,3 +25,16 @@ def channels_of(graph: Any, name: str) -> int:
     value = next((item for item in graph.value_info if item.name == name), None)
     shape = [] if value is None else list(value.type.tensor_type.shape.dim)
     return int(shape[1].dim_value) if len(shape) == 4 else 0
+
+
+def fields_of(node: Any) -> dict[str, Any]:
+    """A node's attributes by name: numbers, bytes, lists of numbers."""
+    from onnx import helper
+
+    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+
+
+def forget_shape(graph: Any, name: str) -> None:
+    """Remove what the graph says of a tensor's shape."""
+    for value in [value for value in graph.value_info if value.name == name]:
+        graph.value_info.remove(value)

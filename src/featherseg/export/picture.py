@@ -110,7 +110,7 @@ def keep_colours_together(model: Any) -> None:
     from onnx import numpy_helper
 
     graph = model.graph
-    subtraction = next((node for node in graph.node if node.op_type == "Sub" and node.input[1] == COLOUR), None)
+    subtraction = subtraction_of(graph)
     if subtraction is None:
         return
     picture, normalised = graph.input[0].name, subtraction.output[0]
@@ -128,6 +128,11 @@ def keep_colours_together(model: Any) -> None:
     colour.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(colour).reshape(3), COLOUR))
     for name, shape in SHAPES.items():
         graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
+
+
+def subtraction_of(graph: Any) -> Any:
+    """The node that subtracts the mean, as `fold_preprocessing` leaves it; None where it left the graph as it was."""
+    return next((node for node in graph.node if node.op_type == "Sub" and node.input[1] == COLOUR), None)
 
 
 def is_plain_pool(node: Any) -> bool:
