@@ -137,6 +137,35 @@ def test_what_cannot_read_bytes_stays_as_it_is(fields: dict[str, object]) -> Non
     assert layers_of(model) == ["second"]
 
 
+def test_a_sum_with_another_map_is_not_of_places() -> None:
+    model = first_layers()
+    node = onnx.helper.make_node
+    bound = next(each for each in model.graph.node if each.name == "bound")
+    bound.input[0] = "s"
+    made = [
+        node("Shape", ["image"], ["size"], name="size", start=1, end=3),
+        node("Add", ["size", "one"], ["wider"], name="wider"),
+        node("Div", ["wider", "two"], ["half"], name="half"),
+        node("Concat", ["eight", "half"], ["shape"], name="shape", axis=0),
+        node("ConstantOfShape", ["shape"], ["other"], name="other"),
+        node("Add", ["f", "other"], ["s"], name="sum"),
+    ]
+    for place, each in enumerate(made, list(model.graph.node).index(bound)):
+        model.graph.node.insert(place, each)
+    for name, values in {"one": [1], "two": [2], "eight": [1, 8]}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+    rewritten = copy.deepcopy(model)
+    assert read_bytes(rewritten.graph)
+    assert [each.name for each in readers_of(rewritten.graph, "f")] == ["sum"]  # in columns already
+    np.testing.assert_allclose(scores_of(rewritten, PICTURES[0]), scores_of(model, PICTURES[0]), atol=1e-4)
+
+
+def test_a_picture_that_something_else_reads_stays_as_it_is() -> None:
+    model = first_layers()
+    model.graph.node.append(onnx.helper.make_node("Neg", ["x"], ["negative"], name="other"))
+    assert read_bytes(model.graph) == {}
+
+
 def test_a_first_layer_that_is_to_stay_in_float_reads_the_picture_as_before() -> None:
     model = first_layers(pool=True)
     kept = quantise(copy.deepcopy(model), PICTURES, ["first"])

@@ -41,16 +41,25 @@ def byte_layers(graph: Any) -> list[Any]:
     Where there are several, their sum is all that reads them.
     """
     subtraction = subtraction_of(graph)
-    layers = []
-    for reader in readers_of(graph, subtraction.output[0]) if subtraction else []:
+    if subtraction is None or any(len(readers_of(graph, node.output[0])) != 1 for node in front_of(graph)[:2]):
+        return []
+    layers: list[Any] = []
+    for reader in readers_of(graph, subtraction.output[0]):
         behind = readers_of(graph, reader.output[0]) if is_plain_pool(reader) else []
         layer = behind[0] if len(behind) == 1 else reader
         if not halves_columns(reader) or not is_plain_convolution(graph, layer):
             return []
-        if layer is not reader and [*initializer_of(graph, layer.input[1]).dims[2:]] != [1, 1]:
+        if layer is not reader and not is_pointwise(graph, layer):
             return []
         layers.append(layer)
-    return layers if len({chain_of(graph, layer)[-1].output[0] for layer in layers}) == 1 else []
+    return layers if len({chain_of(graph, layer, layers)[-1].output[0] for layer in layers}) == 1 else []
+
+
+def front_of(graph: Any) -> list[Any]:
+    """The nodes that make a picture floats in planes, less its mean."""
+    subtraction = subtraction_of(graph)
+    cast = maker_of(graph, subtraction.input[0])
+    return [maker_of(graph, cast.input[0]), cast, subtraction]
 
 
 def halves_columns(node: Any) -> bool:
@@ -73,16 +82,31 @@ def is_plain_convolution(graph: Any, node: Any) -> bool:
     return own and not by_rule and not dilated and fields.get("group", 1) == 1
 
 
-def chain_of(graph: Any, layer: Any) -> list[Any]:
-    """The nodes that may give places as one: the layer, its sum with another one, their ReLU, as far as there are."""
+def is_pointwise(graph: Any, convolution: Any) -> bool:
+    """Whether a convolution looks at one place at a time, and at every one."""
+    fields = fields_of(convolution)
+    at_every = fields.get("strides", [1, 1]) == [1, 1] and not any(fields.get("pads", []))
+    return at_every and [*initializer_of(graph, convolution.input[1]).dims[2:]] == [1, 1]
+
+
+def chain_of(graph: Any, layer: Any, layers: list[Any]) -> list[Any]:
+    """The nodes that may give places as one: the layer, its ReLU, the sum of all layers, its ReLU, where there are."""
     chain = [layer]
     for operations in (("Relu", "Clip"), ("Add",), ("Relu", "Clip")):
         readers = readers_of(graph, chain[-1].output[0])
         if len(readers) == 1 and getattr(readers[0], "op_type", "") in operations:
-            with_weights = any(initializer_of(graph, name) is not None for name in readers[0].input)
-            if operations != ("Add",) or not with_weights:
+            parts = {behind_relu(graph, name) for name in readers[0].input}
+            if operations != ("Add",) or parts == {each.name for each in layers}:
                 chain.append(readers[0])
     return chain
+
+
+def behind_relu(graph: Any, name: str) -> str:
+    """The name of the node that makes a map, or that makes what a ReLU makes it of; empty where none does."""
+    maker = maker_of(graph, name)
+    if maker is not None and maker.op_type in ("Relu", "Clip"):
+        maker = maker_of(graph, maker.input[0])
+    return "" if maker is None else maker.name
 
 
 def read_bytes(graph: Any) -> dict[str, Any]:
@@ -95,7 +119,7 @@ def read_bytes(graph: Any) -> dict[str, Any]:
     picture, subtraction = graph.input[0].name, subtraction_of(graph)
     colour = numpy_helper.to_array(initializer_of(graph, COLOUR)).reshape(3)
     bound_parts(graph, layers)
-    end, channels = chain_of(graph, layers[0])[-1], initializer_of(graph, layers[0].input[1]).dims[0]
+    end, channels = chain_of(graph, layers[0], layers)[-1], initializer_of(graph, layers[0].input[1]).dims[0]
     front: list[Any] = []
     quantised_as: dict[str, Any] = {}
     for layer in layers:
@@ -110,10 +134,9 @@ def read_bytes(graph: Any) -> dict[str, Any]:
         layer.input[0] = f"{layer.name}_less"
         spread(graph, layer, pixels, colour)
         quantised_as |= as_they_are(layer)
-        for node in chain_of(graph, layer):
+        for node in chain_of(graph, layer, layers):
             forget_shape(graph, node.output[0])
-    cast = maker_of(graph, subtraction.input[0])
-    for node in (maker_of(graph, cast.input[0]), cast, subtraction):
+    for node in front_of(graph):
         graph.node.remove(node)
     for place, node in enumerate(front):
         graph.node.insert(place, node)
@@ -169,7 +192,7 @@ def bound_parts(graph: Any, layers: list[Any]) -> None:
     """Move the ReLU of a sum before it, in place, where each channel is one layer's alone: no range has a sign then."""
     from onnx import helper, numpy_helper
 
-    end = chain_of(graph, layers[0])[-1]
+    end = chain_of(graph, layers[0], layers)[-1]
     values = [[numpy_helper.to_array(initializer_of(graph, name)) for name in layer.input[1:]] for layer in layers]
     used = [sum(np.abs(item).reshape(len(item), -1).sum(1) for item in items) > 0 for items in values]
     if end.op_type != "Relu" or len(layers) == 1 or np.sum(used, axis=0).max() > 1:
