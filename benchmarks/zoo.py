@@ -224,7 +224,7 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
     yield "class, the settings, the machine, and pictures."
     yield ""
     yield "- val mIoU: of the file as shipped, on pictures that also chose the epoch; on unseen streets expect less. Of"
-    yield "  networks whose weights are not shipped (file: -), of the network as trained."
+    yield "  networks whose weights are not shipped (file: -), of the network as trained, or as shipped before."
     yield "- spread: mean ± sample standard deviation of so many seeds, of which the best is the row; of one seed the"
     yield "  95 % bootstrap interval over the val pictures, which says nothing about another seed."
     yield "- began with: ImageNet is `mobilenet_v2_imagenet.safetensors`, of which"

@@ -78,8 +78,9 @@ def seeds_text(seeds: Card, shipped: int) -> str:
 
 def file_text(card: Card) -> str:
     """Length and storage, and what the storage costs."""
-    if card["storage"] is None:
-        return "the weights are not shipped; the scores are of the network as trained, in fp32"
+    if card["bytes"] is None:
+        scored = "as trained, in fp32" if card["storage"] is None else f"as it was shipped before, in {card['storage']}"
+        return f"the weights are not shipped; the scores are of the network {scored}"
     cost = f"{-card['storage_costs'][card['storage']]:+.2f}".replace("-0.00", "+0.00")
     return (
         f"{card['name']}.safetensors, {card['bytes'] / 1e6:.2f} MB, {card['storage']}: mIoU {cost} points beside fp32; "
