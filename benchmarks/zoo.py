@@ -266,7 +266,7 @@ def again_lines(cards: Sequence[Card]) -> Iterator[str]:
     for card in cards:
         if "started_from" in card:
             yield from ("", f"{card['name']} is the last of several trainings: its card tells of all of them,")
-            yield "[training.md](training.md#how-the-bundled-network-was-trained) has their commands."
+            yield "[training.md](training.md) has their commands."
 
 
 def terms(cards: Sequence[Card]) -> list[str]:
