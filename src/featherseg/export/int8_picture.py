@@ -23,15 +23,10 @@ PLACES = 4  # that a layer of stride 2 gives for them
 OUTSIDE = 115  # the mean of ImageNet's pictures, all colours together
 ZERO = "bytes.zero"  # OUTSIDE, as it is subtracted
 
-SIZES = {
-    "bytes.before": [0] * 6,
-    "bytes.none": [0],
-    "bytes.half": [2],
-    "bytes.one": [1],
-    "bytes.line": [0, 0, 1, -1],  # of Reshape: 0 is as before, -1 what remains
-    "bytes.colours": [0, 0, -1, 3],
-    "bytes.planes": [0, 0, 3, -1],
-}
+SIZES = {"bytes.before": [0] * 6, "bytes.none": [0], "bytes.half": [2], "bytes.one": [1]}
+
+SHAPES = {"bytes.line": [0, 0, 1, -1], "bytes.colours": [0, 0, -1, 3], "bytes.planes": [0, 0, 3, -1]}
+"""Of Reshape: 0 is as before, -1 what remains."""
 
 
 def byte_layers(graph: Any) -> list[Any]:
@@ -142,7 +137,7 @@ def read_bytes(graph: Any) -> dict[str, Any]:
         graph.node.insert(place, node)
     for place, node in enumerate(as_columns(picture, end, channels), list(graph.node).index(end) + 1):
         graph.node.insert(place, node)
-    constants = {**SIZES, **{f"bytes.of_{n}": [1, 0, -1, 3 * n] for n in (PIXELS, PLACES)}}
+    constants = {**SIZES, **SHAPES, **{f"bytes.of_{n}": [1, 0, -1, 3 * n] for n in (PIXELS, PLACES)}}
     constants |= {"bytes.columns": [1, 0, -1, channels], **{f"bytes.step_{n}": [n] for n in (PIXELS, PLACES)}}
     for name, values in constants.items():
         graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
@@ -160,15 +155,13 @@ def pooled_bytes(picture: str, pool: Any) -> list[Any]:
 
         (1,H,1,3W) -> (1,h,1,3W) -> (1,h,W,3) -> (1,W,3,h) -> (1,W,1,3h) -> (1,w,1,3h) -> (1,w,3,h) -> (1,h,w,3)
     """
-    from onnx import helper
-
     fields, name = fields_of(pool), pool.name
     top, left, bottom, right = fields["pads"]
     source, nodes = picture, []
 
     def then(operation: str, output: str, *more: str, **fields: Any) -> None:
         nonlocal source
-        nodes.append(helper.make_node(operation, [source, *more], [f"{name}_{output}"], f"{name}_{output}", **fields))
+        nodes.append(named(operation, [source, *more], f"{name}_{output}", **fields))
         source = f"{name}_{output}"
 
     def pool_along(axis: str, place: int, before: int, after: int) -> None:
@@ -190,7 +183,7 @@ def pooled_bytes(picture: str, pool: Any) -> list[Any]:
 
 def bound_parts(graph: Any, layers: list[Any]) -> None:
     """Move the ReLU of a sum before it, in place, where each channel is one layer's alone: no range has a sign then."""
-    from onnx import helper, numpy_helper
+    from onnx import numpy_helper
 
     end = chain_of(graph, layers[0], layers)[-1]
     values = [[numpy_helper.to_array(initializer_of(graph, name)) for name in layer.input[1:]] for layer in layers]
@@ -200,8 +193,7 @@ def bound_parts(graph: Any, layers: list[Any]) -> None:
     total = maker_of(graph, end.input[0])
     for place, source in enumerate(total.input):
         name = f"{end.name}_of_part{place}"
-        relu = helper.make_node("Relu", [source], [name], name)
-        graph.node.insert(list(graph.node).index(total), relu)
+        graph.node.insert(list(graph.node).index(total), named("Relu", [source], name))
         total.input[place] = name
     total.output[0] = end.output[0]
     graph.node.remove(end)
@@ -209,43 +201,41 @@ def bound_parts(graph: Any, layers: list[Any]) -> None:
 
 def as_places(source: str, pixels: int, name: str) -> list[Any]:
     """Bytes (1,H,W,3) -> so many pixels as one place, less `OUTSIDE`, float (1,3*pixels,H,W/pixels rounded up)."""
-    from onnx import TensorProto, helper
-
-    def node(operation: str, inputs: list[str], output: str, **fields: Any) -> Any:
-        return helper.make_node(operation, inputs, [f"{name}_{output}"], f"{name}_{output}", **fields)
+    from onnx import TensorProto
 
     return [
-        node("Shape", [source], "width", start=2, end=3),
-        node("Neg", [f"{name}_width"], "negative"),
-        node("Mod", [f"{name}_negative", f"bytes.step_{pixels}"], "missing"),
-        node("Concat", ["bytes.before", f"{name}_missing", "bytes.none"], "pads", axis=0),
-        node("Pad", [source, f"{name}_pads", "bytes.outside"], "padded"),
-        node("Reshape", [f"{name}_padded", f"bytes.of_{pixels}"], "places"),
-        node("Transpose", [f"{name}_places"], "bytes", perm=[0, 3, 1, 2]),
-        node("Cast", [f"{name}_bytes"], "float", to=TensorProto.FLOAT),
-        node("Sub", [f"{name}_float", ZERO], "less"),
+        named("Shape", [source], f"{name}_width", start=2, end=3),
+        named("Neg", [f"{name}_width"], f"{name}_negative"),
+        named("Mod", [f"{name}_negative", f"bytes.step_{pixels}"], f"{name}_missing"),
+        named("Concat", ["bytes.before", f"{name}_missing", "bytes.none"], f"{name}_pads", axis=0),
+        named("Pad", [source, f"{name}_pads", "bytes.outside"], f"{name}_padded"),
+        named("Reshape", [f"{name}_padded", f"bytes.of_{pixels}"], f"{name}_places"),
+        named("Transpose", [f"{name}_places"], f"{name}_bytes", perm=[0, 3, 1, 2]),
+        named("Cast", [f"{name}_bytes"], f"{name}_float", to=TensorProto.FLOAT),
+        named("Sub", [f"{name}_float", ZERO], f"{name}_less"),
     ]
 
 
 def as_columns(picture: str, end: Any, channels: int) -> list[Any]:
     """The map that a node gives, places as one -> (1,C,H/2,W/2 rounded up), under the name that it had."""
-    from onnx import helper
-
     whole, name = end.output[0], f"{end.name}_columns"
     end.output[0] = f"{whole}_places"
-
-    def node(operation: str, inputs: list[str], output: str, **fields: Any) -> Any:
-        return helper.make_node(operation, inputs, [output], output, **fields)
-
     return [
-        node("Shape", [picture], f"{name}_width", start=2, end=3),
-        node("Add", [f"{name}_width", "bytes.one"], f"{name}_wider"),
-        node("Div", [f"{name}_wider", "bytes.half"], f"{name}_half"),
-        node("Transpose", [end.output[0]], f"{name}_last", perm=[0, 2, 3, 1]),
-        node("Reshape", [f"{name}_last", "bytes.columns"], f"{name}_apart"),
-        node("Slice", [f"{name}_apart", "bytes.none", f"{name}_half", "bytes.half"], f"{name}_cut"),
-        helper.make_node("Transpose", [f"{name}_cut"], [whole], f"{name}_planes", perm=[0, 3, 1, 2]),
+        named("Shape", [picture], f"{name}_width", start=2, end=3),
+        named("Add", [f"{name}_width", "bytes.one"], f"{name}_wider"),
+        named("Div", [f"{name}_wider", "bytes.half"], f"{name}_half"),
+        named("Transpose", [end.output[0]], f"{name}_last", perm=[0, 2, 3, 1]),
+        named("Reshape", [f"{name}_last", "bytes.columns"], f"{name}_apart"),
+        named("Slice", [f"{name}_apart", "bytes.none", f"{name}_half", "bytes.half"], f"{name}_cut"),
+        named("Transpose", [f"{name}_cut"], whole, perm=[0, 3, 1, 2]),
     ]
+
+
+def named(operation: str, inputs: list[str], output: str, **fields: Any) -> Any:
+    """A node that is called as what it gives."""
+    from onnx import helper
+
+    return helper.make_node(operation, inputs, [output], output, **fields)
 
 
 def spread(graph: Any, layer: Any, pixels: int, colour: Any) -> None:
