@@ -25,6 +25,7 @@ from featherseg.app.export import beside
 from featherseg.data.masks import IndexMasks, Pair
 from featherseg.data.samples import SegData
 from featherseg.export import TARGETS, Agreement, agreement, export, exporter
+from featherseg.export.card import card_lines
 from featherseg.export.executorch import ExecuTorchTarget
 from featherseg.export.executorch import layers_of as layers_of_module
 from featherseg.export.exporter import MASKS, within_budget
@@ -36,6 +37,7 @@ from featherseg.export.picture import fold_preprocessing, keep_colours_together
 from featherseg.hub import locate
 from featherseg.models import MODELS, SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule, Preprocessing
+from featherseg.runtime.card import MARK
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
@@ -733,3 +735,32 @@ def test_executorch_ranks_layers_by_what_rounding_them_costs() -> None:
 
 def test_every_target_is_described() -> None:
     assert set(TARGETS) >= {"onnx", "openvino", "executorch", "torch"}
+
+
+def test_sizes_that_take_turns_are_not_compiled_again_and_again(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, artefact = network_and_artefact("affnet", presence=True)
+    target = TARGETS["openvino"]
+    target.write(target.convert(onnx.load(exported), "fp32"), artefact, tmp_path / "net.xml")
+    engine = target.open(tmp_path / "net.xml")
+    compiled: list[tuple[int, int]] = []
+
+    def graph_of(size: tuple[int, int]) -> object:
+        compiled.append(size)
+        return type(engine).graph_of(engine, size)
+
+    monkeypatch.setattr(engine, "graph_of", graph_of)
+    sizes = [(32, 32 * count) for count in range(1, 6)]
+    for size in sizes * 3:
+        engine(np.zeros((*size, 3), np.uint8))
+    assert compiled == sizes[:4]
+    for _ in range(2):
+        engine(np.zeros((64, 64, 3), np.uint8))
+    assert compiled == [*sizes[:4], (64, 64)]
+
+
+def test_what_a_card_lacks_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"1234")
+    assert list(card_lines(path, {})) == [MARK, "# net", "", "- file: net.onnx, 0.00 MB"]

@@ -22,11 +22,12 @@ from tiny_onnx import CLASSES, STRIDE, striped, write_network
 
 import featherseg
 from featherseg.app.cli import main
-from featherseg.hub.readme import licence
+from featherseg.hub.readme import licence, readme
+from featherseg.hub.shipping import packed
 from featherseg.models.checkpoint import save_checkpoint
 from featherseg.models.engine import TorchEngine
 from featherseg.runtime import Artefact, FeathersegError, hub_files, read_mask
-from featherseg.runtime.card import shippable
+from featherseg.runtime.card import MARK, shippable
 from featherseg.runtime.engines import BACKENDS, Backend
 from featherseg.runtime.hub_files import Repository
 from featherseg.runtime.weights import BUNDLED
@@ -66,7 +67,7 @@ def run(checkpoint: Path, tmp_path: Path) -> Path:
     shutil.copy(checkpoint, folder / "best.safetensors")
     own = Artefact(classes=CLASSES, stride=STRIDE, card=shippable(CARD))
     write_network(folder / "mine.onnx", metadata=own.to_text())
-    (folder / "mine.md").write_text("<!-- written by a machine -->\n# mine\n\n- file: mine.onnx, 0.01 MB\n")
+    (folder / "mine.md").write_text(f"{MARK}\n# mine\n\n- file: mine.onnx, 0.01 MB\n")
     (folder / "mine.jpg").write_bytes(b"a picture")
     (folder / "state-7.safetensors").write_bytes(b"not to be sent")
     return folder
@@ -370,6 +371,16 @@ def test_names_and_files_go_with_what_lies_beside_them(
     assert "no such repository" in refusal("org/name-net")  # who has no token sees nothing
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert featherseg.load("org/name-net").classes == CLASSES
+
+
+def test_the_card_alone_becomes_the_page_and_names_are_whole_words(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "net.onnx")
+    note = tmp_path / "net.md"
+    note.write_text("# private\n")
+    repository = Repository("org/big", "big")
+    assert "private" not in readme(packed(path), repository)
+    note.write_text(f"{MARK}\n# net\n\nnet.onnx, 1 MB; better than subnet.onnx\n")
+    assert "big.onnx, 1 MB; better than subnet.onnx" in readme(packed(path), repository)
 
 
 def test_what_is_no_network_of_ours_is_refused_before_anything_is_sent(

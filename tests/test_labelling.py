@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -171,6 +173,18 @@ def test_other_memory_layouts_and_float_types() -> None:
     np.testing.assert_array_equal(label_scores(np.asfortranarray(scores), (50, 41)), expected)
     np.testing.assert_array_equal(label_scores(scores.astype(np.float64), (50, 41)), expected)
     assert not np.shares_memory(label_scores(scores, (9, 7)), scores)
+
+
+@pytest.mark.parametrize("value", [np.float16(2), np.float64(1e300)], ids=str)
+def test_other_floats_are_converted_without_a_warning(value: np.floating) -> None:
+    scores = np.full((2, 4, 4), value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if value == 2:
+            assert label_scores(scores, (8, 8)).shape == (8, 8)
+        else:
+            with pytest.raises(FeathersegError, match="NaN or infinity"):
+                label_scores(scores, (8, 8))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -108,6 +108,17 @@ def test_a_draft_gives_a_mask_of_the_whole_size(tmp_path: Path, rule: InputRule)
             use()
 
 
+@pytest.mark.parametrize("fit", ["area", "letterbox"])
+def test_a_draft_is_seen_at_the_size_that_the_whole_picture_would_be(
+    tmp_path: Path, fit: Literal["area", "letterbox"]
+) -> None:
+    predictor = featherseg.load(write_network(tmp_path / "net.onnx", rule=InputRule(size=(576, 768), fit=fit)))
+    Image.fromarray(striped(2268, 3597)).save(tmp_path / "a.jpg")
+    full, draft = (predictor.prepare(tmp_path / "a.jpg", decode=how) for how in ("full", "draft"))
+    assert full.framed.shape == draft.framed.shape
+    assert full.box == draft.box
+
+
 def test_size_overrules_the_input_rule(tmp_path: Path) -> None:
     predictor = featherseg.load(write_network(tmp_path / "net.onnx", rule=InputRule(size=(64, 96))))
     picture = striped(128, 160)
@@ -171,6 +182,10 @@ def test_a_foreign_file_is_served_by_the_numpy_twin(tmp_path: Path) -> None:
     artefact = foreign_artefact()
     engine = OnnxEngine(path, artefact=artefact, threads=1)
     picture = striped(64, 96)
+    fixed = OnnxEngine(write_network(tmp_path / "fixed.onnx", foreign=True, size=(32, 64)), artefact=artefact)
+    assert Predictor(fixed, fixed.artefact)(picture).mask.shape == (64, 96)
+    with pytest.raises(FeathersegError, match="32x64 only; got 64x96: give Predictor the engine's own"):
+        Predictor(fixed, artefact)(picture)
     blocks = picture.reshape(8, 8, 12, 8, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
     np.testing.assert_allclose(engine(picture), (blocks / 255 - 0.5) / 0.25, atol=1e-5)
     assert thirds(Predictor(engine, artefact)(picture).mask) == [0, 1, 2]

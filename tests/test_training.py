@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -28,10 +30,10 @@ from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training import Part, Run, loop, train, with_overrides
-from featherseg.training.directory import alone_in
+from featherseg.training.directory import alone_in, diverged
 from featherseg.training.ema import EMA
 from featherseg.training.fine_tuning import start_from
-from featherseg.training.state import read_state, states
+from featherseg.training.state import optimiser_tensors, read_state, restore_optimiser, states
 
 QUICK = (
     "tensorboard=false",
@@ -55,7 +57,7 @@ def test_learns_and_leaves_a_whole_run_directory(tmp_path: Path) -> None:
     folder = train(quick_run(tmp_path, "epochs=14", "val_every=7", "optim.lr=0.003", "ema=0.5", "tensorboard=true"))
     names = sorted(path.name for path in folder.iterdir())
     assert [name for name in names if not name.startswith("state")] == [
-        "best.safetensors", "curves.png", "last.safetensors", "metrics.csv", "run.json", "samples.png", "tensorboard",
+        ".lock", "best.safetensors", "curves.png", "last.safetensors", "metrics.csv", "run.json", "samples.png", "tensorboard",
     ]  # fmt: skip
     assert len(states(folder)) == 2
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
@@ -221,6 +223,16 @@ def test_fine_tuning_keeps_classifier_rows_by_class_name(tmp_path: Path, capsys:
     assert torch.equal(new["unit1.0.body.0.0.weight"], old["unit1.0.body.0.0.weight"])
 
 
+def test_fine_tuning_with_as_many_classes_as_there_may_be(tmp_path: Path) -> None:
+    classes = Classes(names=tuple(map(str, range(255))))
+    network = create_model("affnet", num_classes=255)
+    save_checkpoint(tmp_path / "net.safetensors", network.state_dict(), {"name": "affnet"}, Artefact(classes=classes))
+    start = start_from(
+        str(tmp_path / "net.safetensors"), create_model("affnet", num_classes=255), Part("affnet"), classes
+    )
+    assert not any("begun anew" in line for line in start.lines)
+
+
 def test_resuming_needs_nothing_but_the_run_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(quick_run(tmp_path, "epochs=1"))
     run = replace(quick_run(tmp_path, f"init={first}", "loss=owfl_ce"), out=str(tmp_path / "tuned"))
@@ -323,7 +335,70 @@ def test_two_trainings_in_one_directory_are_refused(tmp_path: Path) -> None:
     with alone_in(Path(run.out)), pytest.raises(FeathersegError, match="another process trains in it"):
         train(run)
     train(run)
-    assert not (Path(run.out) / ".lock").exists()
+
+
+def test_a_metrics_file_of_another_program_is_refused_by_name(tmp_path: Path) -> None:
+    run = quick_run(tmp_path)
+    folder = train(run)
+    path = folder / "metrics.csv"
+    written = path.read_text()
+    states(folder)[-1].unlink()  # the run stands at its first epoch again
+    for other in (written.replace(",", ";"), "", written + "3,"):
+        path.write_text(other)
+        with pytest.raises(FeathersegError, match=r"metrics\.csv: not as training wrote it.*put it back, or delete it"):
+            train(run)
+    path.unlink()
+    train(run)
+    assert [row["epoch"] for row in csv.DictReader(path.open())] == ["2"]
+
+
+def test_a_run_that_left_all_bounds_says_what_helps(tmp_path: Path) -> None:
+    run = quick_run(tmp_path, "ema=0")
+    training = loop.Training(run, Path(run.out), None)
+    next(training.network.parameters()).data.fill_(float("nan"))
+    with pytest.raises(FeathersegError, match=r"not finite after epoch 1: start anew .* a lower optim.lr$"):
+        training.validate(0, counts=True)
+    (tmp_path / "last.safetensors").touch()
+    said = str(diverged("the loss is nan", replace(run, precision="bf16"), tmp_path))
+    assert said.endswith(
+        f"lower optim.lr or precision=fp32; its last weights serve by init={tmp_path / 'last.safetensors'}"
+    )
+
+
+def test_restored_moments_lie_in_memory_as_their_weights() -> None:
+    def optimiser() -> torch.optim.AdamW:
+        torch.manual_seed(0)
+        layer = torch.nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)
+        layer(torch.ones(1, 4, 8, 8)).sum().backward()
+        return torch.optim.AdamW([{"params": [layer.weight]}, {"params": [layer.bias]}])
+
+    first, second = optimiser(), optimiser()
+    first.step()
+    stored = {name: value.contiguous() for name, value in optimiser_tensors(first).items()}
+    restore_optimiser(second, stored)
+    for (_, before), (weight, after) in zip(first.state.items(), second.state.items(), strict=True):
+        assert torch.equal(before["exp_avg"], after["exp_avg"])
+        assert after["exp_avg"].stride() == after["exp_avg_sq"].stride() == weight.stride()
+        assert after["step"] == 1
+
+
+def test_where_the_system_has_no_locks_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with alone_in(tmp_path / "run"):
+        pass
+
+
+def test_what_another_process_trained_meanwhile_is_not_trained_again(tmp_path: Path) -> None:
+    run = quick_run(tmp_path, "epochs=1")
+    late = loop.Training(run, Path(run.out), None)
+    train(run)
+    before = (Path(run.out) / "metrics.csv").read_bytes()
+    with pytest.raises(FeathersegError, match=r"another process has trained in it.*start it again"):
+        late.fit()
+    assert (Path(run.out) / "metrics.csv").read_bytes() == before
 
 
 def test_bars_are_never_trained_as_a_class_that_is_no_background(tmp_path: Path) -> None:

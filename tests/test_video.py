@@ -168,6 +168,9 @@ def test_smoothing_is_the_exponential_average() -> None:
     other_size = Smoothed(lambda image: image.transpose(2, 0, 1).astype(np.float32), 0.9)
     for size in ((32, 40), (40, 32)):
         np.testing.assert_array_equal(other_size(striped(*size)), striped(*size).transpose(2, 0, 1))
+    coarse = Smoothed(lambda image: np.full((1, 4, 4), image.mean(), np.float32), 0.9)
+    for picture in (np.zeros((29, 32, 3), np.uint8), np.full((32, 32, 3), 8, np.uint8)):  # scores of one shape
+        assert (coarse(picture) == picture.mean()).all()
     for wrong in (-0.1, 1, float("nan")):
         with pytest.raises(FeathersegError, match="smooth; expected the weight of the past"):
             Smoothed(lambda image: image, wrong)

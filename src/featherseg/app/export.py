@@ -35,6 +35,7 @@ from typing import Any
 from featherseg.app.arguments import add_device, parse_size
 from featherseg.app.progress import Bar
 from featherseg.data import FORMATS, SegData, open_data
+from featherseg.evaluation import sheet
 from featherseg.export import PRECISIONS, TARGETS, export
 from featherseg.hub import CHECKPOINTS, locate, repository_of
 from featherseg.models.checkpoint import load_checkpoint
@@ -171,19 +172,19 @@ def classes_of(artefact: Artefact) -> list[str]:
 def pictures_to_compare(args: argparse.Namespace, data: SegData | None) -> list[Picture]:
     """A few real pictures, spread over the data or the folder."""
     if data is not None:
-        return spread([pair.image for pair in data.pairs], COMPARED)
+        return read_spread([pair.image for pair in data.pairs], COMPARED)
     if args.calibrate is None:
         raise FeathersegError(
             "export compares on real pictures, and the run's own are not at hand",
             remedy="name labelled ones with --data FORMAT --root DIR, or a folder of pictures with --calibrate DIR",
         )
-    return spread(pictures_in(args.calibrate), COMPARED)
+    return read_spread(pictures_in(args.calibrate), COMPARED)
 
 
 def pictures_to_calibrate(args: argparse.Namespace, artefact: Artefact, data: SegData | None) -> list[Picture]:
     """Pictures of --calibrate, else of the training split of the labelled data."""
     if args.calibrate is not None:
-        return spread(pictures_in(args.calibrate), CALIBRATED)
+        return read_spread(pictures_in(args.calibrate), CALIBRATED)
     assert data is not None  # else pictures_to_compare has refused
     split = artefact.card.get("run", {}).get("data", {}).get("train") or "train"
     try:
@@ -193,7 +194,7 @@ def pictures_to_calibrate(args: argparse.Namespace, artefact: Artefact, data: Se
             f"int8 measures its ranges on pictures of the training split, and {data.root} has no {split!r}",
             remedy="name a folder of such pictures with --calibrate DIR",
         ) from error
-    return spread([pair.image for pair in train.pairs], CALIBRATED)
+    return read_spread([pair.image for pair in train.pairs], CALIBRATED)
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -206,9 +207,9 @@ def pictures_in(folder: Path) -> list[Path]:
     return paths
 
 
-def spread(paths: list[Path], count: int) -> list[Picture]:
+def read_spread(paths: list[Path], count: int) -> list[Picture]:
     """So many of the pictures, evenly spread."""
-    return [read_image(path) for path in paths[:: max(1, len(paths) // count)][:count]]
+    return [read_image(paths[place]) for place in sheet.spread(len(paths), count)]
 
 
 def report_text(report: dict[str, Any]) -> str:

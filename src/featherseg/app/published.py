@@ -11,12 +11,13 @@ import torch
 
 from featherseg.data import SegData
 from featherseg.export.weights import Measured, Stored
+from featherseg.hub import CHECKPOINTS
 from featherseg.metrics import json_number
-from featherseg.models import MODELS, create_model
+from featherseg.models import MODELS, create_model, without_pretrained
 from featherseg.models.costs import count_macs, count_parameters
 from featherseg.recipes import RECIPES
 from featherseg.runtime.artefact import Artefact
-from featherseg.runtime.card import base_name, portable, shippable
+from featherseg.runtime.card import base_name, hardware, portable, shippable
 from featherseg.training import Run
 from featherseg.training.seeds import Outcome, Seed, seeds_json
 from featherseg.training.words import words_between
@@ -24,7 +25,6 @@ from featherseg.training.words import words_between
 PATHS = ("data.root", "init", "model.pretrained", "distill.teacher")
 """Keys whose value may be a path."""
 
-CHECKPOINTS = ("best.safetensors", "last.safetensors")
 TERMS = "not stated"
 SHORT = {"voc_aug": "voc"}  # a data format -> how names call it, where they differ
 
@@ -67,7 +67,7 @@ def published_card(
         "epoch": int(str(card["epochs"]).split()[0]),
         "start": start(run),
         "machine": machine,
-        "hardware": machine.get("gpu") or f"{machine.get('cpu')}, {machine.get('cores')} cores",
+        "hardware": hardware(machine),
         "threads": machine.get("threads"),
         "hours": round(outcome.seconds / 3600, 4),
         **costs(run, artefact, (int(size[0]), int(size[1]))),
@@ -101,7 +101,7 @@ def seeds_of(seeds: Sequence[Seed], interval: Sequence[float | None]) -> dict[st
 
 def costs(run: Run, artefact: Artefact, size: tuple[int, int]) -> dict[str, Any]:
     """Parameters and multiply-accumulates of the deployed network at the size it sees pictures at."""
-    fields = {**run.model.fields, **({"pretrained": "none"} if "pretrained" in run.model.fields else {})}
+    fields = without_pretrained(run.model.fields)
     with torch.device("meta"):
         network = create_model(run.model.name, num_classes=len(artefact.classes), **fields).deployed()
     return {"params": count_parameters(network), "macs": count_macs(network, size), "input_size": list(size)}

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from featherseg.app.arguments import add_device
@@ -53,13 +54,13 @@ def run(args: argparse.Namespace) -> int:
     folder = train(asked)
     if not is_first():
         return 0
-    print(json.dumps(outcome(asked)) if args.json else folder)
+    print(json.dumps(outcome(asked, folder)) if args.json else folder)
     return 0
 
 
-def outcome(asked: Run) -> dict[str, Any]:
+def outcome(asked: Run, folder: Path) -> dict[str, Any]:
     """What came of a run, for --json."""
-    return {"run": asked.out, "recipe": asked.recipe, **read_progress(asked.out)}
+    return {"run": str(folder), "recipe": asked.recipe, **read_progress(folder)}
 
 
 def recipes_text() -> str:

@@ -32,7 +32,7 @@ class Case:
         file: the file that is run; of a torch network by name "".
         network: a network by name, whose weights are random; None for trained ones.
         size: (height, width) of the network's input.
-        precision: "own" for exported files, else fp32 or bf16.
+        precision: "own" for exported files, else fp32, bf16 or int8.
         mode: one of `MODES`; of other backends than torch "".
         tail: one of `TAILS`.
     """

@@ -12,6 +12,7 @@ from typing import Any
 
 from featherseg.benchmark.cases import Case
 from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.openvino import prepare_process
 from featherseg.runtime.peak import peak_bytes, restart_peak
 
 CALLS = 2
@@ -37,6 +38,8 @@ def measured(case: Case, picture: Path | None) -> dict[str, int | None]:
     """The same in this process, which has done nothing else before."""
     from featherseg.benchmark.contest import Contestant
 
+    if case.backend == "openvino":
+        prepare_process()
     importlib.import_module(case.backend)
     if case.tail == "plain":
         with suppress(ModuleNotFoundError):

@@ -29,7 +29,7 @@ class Plan:
         candidates: as one types them, see `Candidate`.
         sizes: (height, width) of the network's input.
         backends: "auto" takes the candidate's first installed one, and onnxruntime for a network by name.
-        precisions, modes: of networks that torch or OpenVINO runs; empty: fp32, eager.
+        precisions, modes: of networks by name, as far as their backend has them; empty: fp32, eager.
         threads: numbers of threads; all cores by default.
         batches: pictures at a time; more than one in torch only.
         device: cpu, or cuda.

@@ -25,7 +25,7 @@ class Subject(ABC):
         case: what it was opened from.
         artefact: what it says of itself; None for a foreign file.
         precision: what it calculates in: fp32, bf16, int8; "unknown" for a foreign file.
-        stand_in: scores (C,h,w) that labels are made of instead of its own; see `needs_stand_in`.
+        stand_in: scores (C,h,w) that labels are made of instead of its own.
         device_ms: milliseconds that the last picture took on the device itself; None where nothing measures that.
     """
 

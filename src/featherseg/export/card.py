@@ -6,14 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from featherseg.runtime.card import shippable as shippable
+from featherseg.runtime.card import MARK, PUBLISHED, begins, hardware, is_card
 from featherseg.runtime.pixels import write_atomically
-
-MARK = "<!-- The card of a network, written by featherseg export; the next export replaces it. -->"
-"""The first line of every card; no file that begins otherwise is replaced."""
-
-PUBLISHED = "<!-- The card of a network, written by featherseg publish; the next publish replaces it. -->"
-"""The first line of the card of published weights, which is of theirs: what is exported beside them has another."""
 
 
 def card_path(path: Path) -> Path:
@@ -24,15 +18,7 @@ def card_path(path: Path) -> Path:
 
 def is_foreign(path: Path) -> bool:
     """Whether something lies there that is no card of ours."""
-    return path.exists() and not (begins(path, MARK) or begins(path, PUBLISHED))
-
-
-def begins(path: Path, mark: str) -> bool:
-    """Whether it is a file that begins with this mark."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(mark)) == mark.encode()
+    return path.exists() and not is_card(path)
 
 
 def write_card(path: Path, card: dict[str, Any]) -> None:
@@ -45,17 +31,17 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
     """The card's lines; what a card lacks is left out."""
     data, export = card.get("data", {}), card.get("export", {})
     machine = card.get("machine", {})
-    hardware = machine.get("gpu") or f"{machine.get('cpu')}, {machine.get('cores')} cores"
     facts = {
-        "network": fields_text(card.get("model", {})),
-        "learned from": f"{data.get('format')} {data.get('train')}",
-        "chosen by": f"{data.get('format')} {data.get('val')}",
+        "network": fields_text(card["model"]) if "model" in card else None,
+        "learned from": f"{data['format']} {data['train']}" if {"format", "train"} <= data.keys() else None,
+        "chosen by": f"{data['format']} {data['val']}" if {"format", "val"} <= data.keys() else None,
         "terms": data.get("terms"),
         "recipe": card.get("recipe"),
         "seed": card.get("seed"),
-        "trained on": hardware,
+        "trained on": hardware(machine) if machine else None,
         "commit": machine.get("commit"),
-        "file": f"{path.name}, {path.stat().st_size / 1e6:.2f} MB, weights {export.get('precision')}",
+        "file": f"{path.name}, {path.stat().st_size / 1e6:.2f} MB"
+        + (f", weights {export['precision']}" if "precision" in export else ""),
         "bias": ", ".join(f"{name} {value:+g}" for name, value in export.get("bias", {}).items()),
         "agreement": agreement_text(export) if export else None,
     }

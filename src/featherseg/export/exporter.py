@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +14,7 @@ from typing import Any
 from featherseg.data import SegData
 from featherseg.evaluation import evaluate
 from featherseg.export.agreement import Agreement, as_in_use, measure_agreement, require_evidence
-from featherseg.export.card import card_path, is_foreign, shippable, write_card
+from featherseg.export.card import card_path, is_foreign, write_card
 from featherseg.export.executorch import ExecuTorchTarget
 from featherseg.export.graph import Shifted
 from featherseg.export.onnx import OnnxTarget
@@ -22,6 +24,7 @@ from featherseg.metrics import Scores
 from featherseg.models.base import SegNetwork
 from featherseg.models.engine import TorchEngine
 from featherseg.runtime.artefact import Artefact
+from featherseg.runtime.card import shippable
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
 from featherseg.runtime.pixels import Picture, picture_size, size_of
 from featherseg.runtime.predictor import Predictor
@@ -99,8 +102,10 @@ def export(
     if isinstance(target, ExecuTorchTarget):
         target.require_room(artefact, own_sizes((*pictures, *calibration), data))
     bias = dict(bias or {})
-    for name in bias:
+    for name, value in bias.items():
         refuse_unknown("bias of class", name, artefact.classes.names)
+        if not math.isfinite(value):
+            raise FeathersegError(f"bias of class {name}", expected="a finite number", got=value)
     if max_drop is None and precision == "int8" and data is not None:
         max_drop = INT8_DROP
 
@@ -209,6 +214,8 @@ def require_path(path: Path, target: Target) -> None:
         raise FeathersegError(f"{path}", expected=f"a file ending in {target.suffix}", got=repr(path.suffix))
     if not path.parent.is_dir():
         raise FeathersegError(f"{path}: there is no folder {path.parent}", remedy="make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise FeathersegError(f"{path}: the folder {path.parent} cannot be written to", remedy="choose another one")
     if is_foreign(card_path(path)):
         raise FeathersegError(
             f"{card_path(path)}: would be replaced by the file's card, and is none", remedy="choose another name"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from featherseg.export.card import PUBLISHED, fields_text, training_lines
+from featherseg.export.card import fields_text, training_lines
+from featherseg.runtime.card import PUBLISHED
 
 Card = dict[str, Any]
 

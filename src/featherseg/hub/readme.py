@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from featherseg.hub.shipping import Shipment
+from featherseg.runtime.card import part_of
 from featherseg.runtime.hub_files import Repository
 
 CREATIVE_COMMONS = re.compile(r"\bCC[ -](BY(?:-NC)?(?:-SA|-ND)?)[ -](\d\.\d)\b", re.IGNORECASE)
@@ -16,7 +17,7 @@ def readme(shipment: Shipment, repository: Repository) -> str:
     """The text of README.md: YAML between two lines of dashes, then Markdown."""
     text = COMMENT.sub("", shipment.card) or f"# {repository.name}\n"
     for ending, name in shipment.names.items():
-        text = text.replace(name, f"{repository.name}{ending}")
+        text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?!\w)", f"{repository.name}{ending}", text)
     title, _, rest = text.partition("\n")
     picture = f"{repository.name}.jpg"
     shown = f"\n![what it sees]({picture})\n" if ".jpg" in shipment.files and picture not in text else ""
@@ -60,10 +61,10 @@ def front_matter(shipment: Shipment, repository: Repository) -> str:
         if isinstance(scores.get(key), int | float)
     ]
     return ModelCardData(
-        **licence(part(card, "data").get("terms")),
+        **licence(part_of(card, ["data"]).get("terms")),
         library_name="featherseg",
         pipeline_tag="image-segmentation",
-        tags=["semantic-segmentation", *filter(None, [part(card, "model").get("name")])],
+        tags=["semantic-segmentation", *filter(None, [part_of(card, ["model"]).get("name")])],
         metrics=list(dict.fromkeys(str(result.metric_type) for result in results)) or None,
         model_name=repository.name,
         eval_results=results or None,
@@ -82,12 +83,6 @@ def licence(terms: object) -> dict[str, Any]:
 
 def scored(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What it was scored on -> scores; a run says only which split, so the data's name goes before it."""
-    scores = {where: values for where, values in part(card, "scores").items() if isinstance(values, dict)}
-    data = part(card, "data").get("format", "")
+    scores = {where: values for where, values in part_of(card, ["scores"]).items() if isinstance(values, dict)}
+    data = part_of(card, ["data"]).get("format", "")
     return {where if " " in where else f"{data} {where}".strip(): values for where, values in scores.items()}
-
-
-def part(card: dict[str, Any], key: str) -> dict[str, Any]:
-    """An object on the card; an empty one where there is none."""
-    value = card.get(key)
-    return value if isinstance(value, dict) else {}

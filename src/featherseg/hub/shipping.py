@@ -12,7 +12,7 @@ from typing import NamedTuple
 from featherseg.hub.loading import CHECKPOINTS, is_name
 from featherseg.runtime import weights
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
-from featherseg.runtime.card import shippable
+from featherseg.runtime.card import is_card, shippable
 from featherseg.runtime.engines import BACKENDS, open_engine, require_installed
 from featherseg.runtime.errors import FeathersegError
 
@@ -28,7 +28,7 @@ class Shipment(NamedTuple):
     Attributes:
         files: ending -> content, the ending as .onnx; a path where the file goes as it is.
         artefact: what the file says of itself that `load` prefers.
-        card: the text of NAME.md; empty where there is none.
+        card: the text of NAME.md; empty where none lies there, or one that featherseg did not write.
         names: what the files are called here.
     """
 
@@ -61,7 +61,7 @@ def packed(name_or_path: str | os.PathLike[str]) -> Shipment:
     return Shipment(
         files,
         artefact=next(iter(artefacts.values())),
-        card=card.read_text("utf-8") if card else "",
+        card=card.read_text("utf-8") if card and is_card(card) else "",
         names={suffix: path.name for suffix, path in paths.items()},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from featherseg.models.affnet import AFFNetConfig
@@ -20,7 +21,16 @@ from featherseg.models.spssnet import SPSSNetConfig
 from featherseg.models.unet_vgg import UNetVGG16Config
 from featherseg.runtime.errors import refuse_unknown
 
-__all__ = ["MODELS", "ModelConfig", "SegNetwork", "SegOutput", "create_model", "list_models", "model_config"]
+__all__ = [
+    "MODELS",
+    "ModelConfig",
+    "SegNetwork",
+    "SegOutput",
+    "create_model",
+    "list_models",
+    "model_config",
+    "without_pretrained",
+]
 
 MODELS: dict[str, type[ModelConfig]] = {
     "caspp_deeplab": CASPPDeepLabConfig,
@@ -50,6 +60,11 @@ def model_config(name: str, **fields: Any) -> ModelConfig:
     """The configuration of a network; an unknown name, field or value is refused with the nearest match."""
     refuse_unknown("model", name, MODELS)
     return MODELS[name].of(fields)
+
+
+def without_pretrained(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a network that receives its weights from elsewhere: building it loads none."""
+    return {**fields, **({"pretrained": "none"} if "pretrained" in fields else {})}
 
 
 def create_model(name: str, *, num_classes: int, **fields: Any) -> SegNetwork:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from featherseg.backbones import require_backbone
 from featherseg.nn.blocks import resize, size_of
+from featherseg.runtime.classes import MOST_CLASSES
 from featherseg.runtime.errors import FeathersegError, refuse_unknown
 
 
@@ -104,5 +105,5 @@ class ModelConfig(ABC):
 
 def require_classes(num_classes: int) -> None:
     """Refuse a class count that no mask can hold."""
-    if not 1 <= num_classes <= 255:
-        raise FeathersegError("num_classes", expected="1..255", got=num_classes)
+    if not 1 <= num_classes <= MOST_CLASSES:
+        raise FeathersegError("num_classes", expected=f"1..{MOST_CLASSES}", got=num_classes)

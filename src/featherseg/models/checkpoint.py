@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from featherseg.models import create_model
+from featherseg.models import create_model, without_pretrained
 from featherseg.models.base import SegNetwork
 from featherseg.models.storage import pack, unpack
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
@@ -96,9 +96,7 @@ def load_checkpoint(path: Path | str) -> tuple[SegNetwork, Artefact]:
 
 def rebuilt(weights: Mapping[str, Tensor], model: dict[str, Any], artefact: Artefact, *, source: str) -> SegNetwork:
     """The network that `read_checkpoint` found, with its weights."""
-    fields = {key: value for key, value in model.items() if key != "name"}
-    if "pretrained" in fields:
-        fields["pretrained"] = "none"  # the checkpoint holds every weight
+    fields = without_pretrained({key: value for key, value in model.items() if key != "name"})
     network = create_model(model["name"], num_classes=len(artefact.classes), **fields)
     load_weights(network, weights, source=source)
     return network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 LOCAL = (("data", "root"), ("run", "data", "root"), ("run", "out"), ("run", "init"))
@@ -12,6 +12,32 @@ LOCAL = (("data", "root"), ("run", "data", "root"), ("run", "out"), ("run", "ini
 
 PRETRAINED = (("model",), ("run", "model"))
 """Where a card names the weights that a backbone began with: "none", "imagenet" or a path."""
+
+
+MARK = "<!-- The card of a network, written by featherseg export; the next export replaces it. -->"
+"""The first line of every card; no file that begins otherwise is replaced."""
+
+PUBLISHED = "<!-- The card of a network, written by featherseg publish; the next publish replaces it. -->"
+"""The first line of the card of published weights, which is of theirs: what is exported beside them has another."""
+
+
+def is_card(path: Path) -> bool:
+    """Whether it is a card that featherseg wrote."""
+    return begins(path, MARK) or begins(path, PUBLISHED)
+
+
+def begins(path: Path, mark: str) -> bool:
+    """Whether it is a file that begins with this mark."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark.encode()
+
+
+def hardware(machine: dict[str, Any]) -> str:
+    """What a network was trained on: the GPU, unless the card says that it was another device; else the processor."""
+    cpu = f"{machine.get('cpu')}, {machine.get('cores')} cores"
+    return (machine.get("gpu") if machine.get("device", "cuda") == "cuda" else None) or cpu
 
 
 def shippable(card: dict[str, Any]) -> dict[str, Any]:

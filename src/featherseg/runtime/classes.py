@@ -9,6 +9,9 @@ from featherseg.runtime.errors import FeathersegError
 
 Colour = tuple[int, int, int]
 
+MOST_CLASSES = 255
+"""A byte counts that far beside the ignore index."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Classes:
@@ -31,8 +34,8 @@ class Classes:
         palette = tuple((int(r), int(g), int(b)) for r, g, b in self.palette) or default_palette(len(names))
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "palette", palette)
-        if not 1 <= len(names) <= 255:
-            raise FeathersegError("classes.names", expected="1 to 255 names", got=len(names))
+        if not 1 <= len(names) <= MOST_CLASSES:
+            raise FeathersegError("classes.names", expected=f"1 to {MOST_CLASSES} names", got=len(names))
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise FeathersegError("classes.names", expected="each name once", got=f"{twice!r} twice")

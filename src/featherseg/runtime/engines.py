@@ -133,7 +133,11 @@ class OnnxEngine:
         height, width = image.shape[:2]
         if self.fixed_size is not None and self.fixed_size != (height, width):
             taken = "x".join(map(str, self.fixed_size))
-            raise FeathersegError(f"{self.path}: takes pictures of {taken} only", got=f"{height}x{width}")
+            raise FeathersegError(
+                f"{self.path}: takes pictures of {taken} only",
+                got=f"{height}x{width}",
+                remedy="give Predictor the engine's own artefact, or leave the size out",
+            )
         value = image[None] if self.layout is OURS else self.artefact.preprocessing(image)
         try:
             values: list[Any] = self.session.run(outputs, {self.input.name: value})

@@ -228,11 +228,13 @@ def _checked(scores: npt.NDArray[np.floating]) -> Scores:
         raise FeathersegError("scores", expected="(C,h,w) with C of 1..256", got=f"shape {scores.shape}")
     if not np.issubdtype(scores.dtype, np.floating):
         raise FeathersegError("scores", expected="float32", got=scores.dtype)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        scores = scores.astype(np.float32, copy=False)
     if not (scores.min() > -LARGEST_SCORE and scores.max() < LARGEST_SCORE):  # false for NaN too
         raise FeathersegError(
             "scores", expected="finite numbers", got="NaN or infinity", remedy="the network or its input is broken"
         )
-    return scores.astype(np.float32, copy=False)
+    return scores
 
 
 def _checked_size(size: tuple[int, int], what: str) -> tuple[int, int]:

@@ -23,7 +23,8 @@ class OpenVINOEngine:
     """A file that featherseg exported, in OpenVINO on the CPU.
 
     A graph compiled for one size is up to twice as fast as one for any size, and takes a few tenths of a second to
-    compile: the first picture of a size runs in the graph for any size, the second one gets its own.
+    compile: the first picture of a size runs in the graph for any size, the second one gets its own. Where four have
+    one, a fifth size must come twice in a row, so that sizes that take turns are not compiled again and again.
 
     Attributes:
         artefact: what the file says of itself.
@@ -72,6 +73,7 @@ class OpenVINOEngine:
         self._any_size = self._request(self._model)
         self._of_size: dict[tuple[int, int], Any] = {}  # the latest size comes last
         self._seen: set[tuple[int, int]] = set()
+        self._latest: tuple[int, int] | None = None
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """uint8 (H,W,3) RGB -> float32 (C,h,w)."""
@@ -85,8 +87,9 @@ class OpenVINOEngine:
     def _run(self, image: npt.NDArray[np.uint8]) -> Any:
         """Output -> its value."""
         size = image.shape[0], image.shape[1]
-        request = self._request_for(size) if size in self._seen else self._any_size
+        request = self._request_for(size)
         self._seen.add(size)
+        self._latest = size
         try:
             return request.infer([np.ascontiguousarray(image)[None]], share_inputs=True)
         except Exception as error:  # see above
@@ -95,12 +98,15 @@ class OpenVINOEngine:
             ) from error
 
     def _request_for(self, size: tuple[int, int]) -> Any:
-        """What runs one size, compiled where it is not among those kept."""
+        """What runs one size: its own graph, compiled now where it has earned one, or the graph for any size."""
         request = self._of_size.pop(size, None)
-        if request is None:
-            request = self._request(self.graph_of(size))
-            if len(self._of_size) == SIZES_KEPT:
+        full = len(self._of_size) == SIZES_KEPT
+        if request is None and (size == self._latest or (size in self._seen and not full)):
+            if full:
                 del self._of_size[next(iter(self._of_size))]
+            request = self._request(self.graph_of(size))
+        if request is None:
+            return self._any_size
         self._of_size[size] = request
         return request
 

@@ -194,7 +194,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     Raises:
         FeathersegError: where the folder is missing or cannot be written to; then nothing is left behind.
     """
-    final = Path(path)
+    final = Path(os.path.realpath(path))  # what a link leads to is written, the link stays
     draft = final.with_name(f".{secrets.token_hex(8)}.tmp")  # in the same folder: a rename never crosses disks
     try:
         with draft.open("xb") as file:

@@ -130,7 +130,7 @@ class Predictor:
         else:
             picture = pixels.decoded(image)
             own = pixels.size_of(picture)
-        framed, box = prepare(picture, rule)
+        framed, box = prepare(picture, rule, own)
         return Prepared(framed=framed, box=box, size=own, picture=None if decode == "draft" else picture)
 
     def label(self, prepared: Prepared, scores: npt.NDArray[np.float32]) -> Prediction:
@@ -158,16 +158,18 @@ def shares(counts: npt.NDArray[np.int64], classes: Classes) -> dict[str, float]:
     return {classes.names[index]: int(counts[index]) / int(counts.sum()) for index in order if counts[index]}
 
 
-def prepare(picture: pixels.Pixels, rule: InputRule) -> tuple[npt.NDArray[np.uint8], Box]:
+def prepare(
+    picture: pixels.Pixels, rule: InputRule, own: tuple[int, int] | None = None
+) -> tuple[npt.NDArray[np.uint8], Box]:
     """The network's input, uint8 (H,W,3) of 32 pixels and more a side, and where in it the picture lies.
 
-    What is smaller is filled up by repeating the picture's last row and column.
+    What is smaller is filled up by repeating the picture's last row and column. Of a draft, `own` is the size of the
+    picture that it is a draft of: its aspect, which a draft has to the nearest pixel only, decides.
     """
+    size = fitted(own or pixels.size_of(picture), rule)
+    framed, box = pixels.resize(picture, size), Box(0, 0, *size)
     if rule.size is not None and rule.fit == "letterbox":
-        framed, box = pixels.letterbox(picture, rule.size)
-    else:
-        size = fitted(pixels.size_of(picture), rule)
-        framed, box = pixels.resize(picture, size), Box(0, 0, *size)
+        framed, box = pixels.letterbox(framed, rule.size)
     missing = [max(0, pixels.CELL - side) for side in framed.shape[:2]]
     if any(missing):
         framed = np.pad(framed, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")

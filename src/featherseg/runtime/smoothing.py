@@ -30,11 +30,12 @@ class Smoothed:
         self.engine = engine
         self.past = np.float32(past)
         self.average: Scores | None = None
+        self.size: tuple[int, ...] = ()  # of the picture before
 
     def __call__(self, image: Picture) -> Scores:
         """uint8 (H,W,3) -> float32 (C,h,w); the arrays given before are left alone."""
         scores = self.engine(image)
-        if self.past and self.average is not None and self.average.shape == scores.shape:
+        if self.past and self.average is not None and self.size == image.shape:
             scores = scores + self.past * (self.average - scores)
-        self.average = scores
+        self.average, self.size = scores, image.shape
         return scores

@@ -45,7 +45,7 @@ def run_card(training: Training, scores: Scores | None, *, epochs_done: int) -> 
         "epochs": f"{epochs_done} of {run.epochs}",
         "precision": training.precision,
         "run": run.to_json(),
-        "machine": {**machine(), "processes": training.world.size},
+        "machine": {**machine(), "device": training.world.device.type, "processes": training.world.size},
         **({"teacher": training.teacher.facts} if training.teacher is not None else {}),
         "training_seconds": round(training.progress.seconds),
         **training.peak.to_json(),

@@ -1,4 +1,4 @@
-"""The run directory: run.json, metrics.csv, curves.png, state-STEP, last and best.safetensors."""
+"""The run directory: run.json, metrics.csv, curves.png, state-STEP, last and best.safetensors, .lock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.machine import machine as machine_facts
 from featherseg.runtime.pixels import write_atomically
 from featherseg.training.run import Run
-from featherseg.training.state import Progress
+from featherseg.training.state import Progress, newest_progress
 
 COLUMNS = (
     "epoch", "step", "lr", "loss", "val_miou", "val_pixel_accuracy", "val_class_accuracy", "val_fwiou", "seconds",
@@ -83,6 +83,15 @@ def refuse_changes(folder: Path, found: dict[str, str]) -> None:
             )
 
 
+def refuse_outrun(folder: Path, step: int) -> None:
+    """Refuse to go on from a step that another process has left behind since the state was read."""
+    newest = newest_progress(folder)
+    if newest is not None and newest.step != step:
+        raise FeathersegError(
+            f"{folder}: another process has trained in it up to step {newest.step}", remedy="start it again to resume"
+        )
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold a run directory against a second process that trains in it; nothing is held where the system cannot."""
@@ -95,14 +104,13 @@ def alone_in(folder: Path) -> Iterator[None]:
     with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise FeathersegError(
                 f"{folder}: another process trains in it", remedy="wait, or use another out"
             ) from error
-        try:
-            yield
-        finally:
-            (folder / LOCK).unlink(missing_ok=True)
+        except OSError:  # a file system without locks, as some network drives
+            pass
+        yield  # the file stays: a second one of its name could be held beside it
 
 
 def claim(folder: Path, run: Run, origin: Origin) -> None:
@@ -136,16 +144,25 @@ def machine() -> dict[str, Any]:
     return {**machine_facts(PACKAGES), "threads": torch.get_num_threads()}
 
 
+def diverged(what: str, run: Run, folder: Path) -> FeathersegError:
+    """The error of a run whose numbers have left all bounds."""
+    last = folder / "last.safetensors"
+    return FeathersegError(
+        what,
+        remedy="start anew in another out with a lower optim.lr"
+        + ("" if run.precision == "fp32" else " or precision=fp32")
+        + (f"; its last weights serve by init={last}" if last.is_file() else ""),
+    )
+
+
 class MetricsFile:
     """metrics.csv, one row per epoch; opened for a resumed run it is cut back to the epochs that count."""
 
     def __init__(self, folder: Path, *, epochs_done: int, writes: bool = True) -> None:
         self.path = folder / "metrics.csv"
         self.writes = writes
-        self.rows: list[dict[str, str]] = []
-        if self.path.is_file():
-            with self.path.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epochs_done]
+        rows = read_rows(self.path) if self.path.is_file() else []
+        self.rows = [row for row in rows if int(row["epoch"]) <= epochs_done]
         self.write()
 
     def add(self, progress: Progress, rate: float, loss: float, scores: Scores | None) -> None:
@@ -171,10 +188,24 @@ def format_number(value: float | int | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a metrics.csv; another program's idea of one is refused."""
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        names, *lines = list(csv.reader(file)) or [[]]
+    rows = [dict(zip(names, line, strict=False)) for line in lines]
+    if tuple(names) != COLUMNS or not all(len(row) == len(COLUMNS) and row["epoch"].isdigit() for row in rows):
+        raise FeathersegError(
+            f"{path}: not as training wrote it",
+            expected=",".join(COLUMNS),
+            got=",".join(names),
+            remedy="put it back, or delete it: training goes on from its state, its curves from the next epoch",
+        )
+    return rows
+
+
 def read_progress(folder: Path | str) -> dict[str, Any]:
     """The last row of metrics.csv and the best score, as JSON values."""
-    with (Path(folder) / "metrics.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(Path(folder) / "metrics.csv")
     scored = [float(row["val_miou"]) for row in rows if row["val_miou"]]
     last = {key: float(value) if value else None for key, value in rows[-1].items()} if rows else {}
     return {"epochs": int(last.get("epoch") or 0), "best_miou": max(scored, default=None), "last": last}

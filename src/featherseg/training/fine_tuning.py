@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from featherseg.hub import locate
-from featherseg.models import SegNetwork, create_model
+from featherseg.models import SegNetwork, create_model, without_pretrained
 from featherseg.models.checkpoint import read_checkpoint
 from featherseg.runtime.artefact import Preprocessing
-from featherseg.runtime.classes import Classes
+from featherseg.runtime.classes import MOST_CLASSES, Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.training.parts import Part
 
@@ -78,15 +78,15 @@ def start_from(
 
 
 def classifiers(model: Part, own: dict[str, Tensor], classes: int) -> dict[str, int]:
-    """The tensors of which one axis belongs to the classes -> that axis: it grows when the network gets one more."""
-    fields = {**model.fields, **({"pretrained": "none"} if "pretrained" in model.fields else {})}
+    """The tensors of which one axis belongs to the classes -> that axis: it changes with their number."""
+    others = classes - 1 if classes == MOST_CLASSES else classes + 1
     with torch.device("meta"):
-        larger = create_model(model.name, num_classes=classes + 1, **fields).state_dict()
+        other = create_model(model.name, num_classes=others, **without_pretrained(model.fields)).state_dict()
     return {
         name: axis
         for name, value in own.items()
-        for axis, (side, grown) in enumerate(zip(value.shape, larger[name].shape, strict=True))
-        if side != grown
+        for axis, sides in enumerate(zip(value.shape, other[name].shape, strict=True))
+        if len(set(sides)) > 1
     }
 
 

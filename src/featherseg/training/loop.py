@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Sequence
@@ -14,19 +13,26 @@ import torch
 from torch import Tensor
 
 from featherseg.data.loading import Augmented, Batch, Loader, Order
-from featherseg.evaluation import evaluate
 from featherseg.metrics import Scores
-from featherseg.models import create_model
+from featherseg.models import create_model, without_pretrained
 from featherseg.models.checkpoint import save_checkpoint
-from featherseg.models.engine import Normalise, TorchEngine, stripped
-from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.predictor import Predictor
+from featherseg.models.engine import Normalise
 from featherseg.training import opening
 from featherseg.training import state as states
 from featherseg.training.allocator import freed_memory_kept
 from featherseg.training.card import artefact_of
 from featherseg.training.determinism import deterministic
-from featherseg.training.directory import MetricsFile, Origin, alone_in, claim, read_origin, recognise, refuse_changes
+from featherseg.training.directory import (
+    MetricsFile,
+    Origin,
+    alone_in,
+    claim,
+    diverged,
+    read_origin,
+    recognise,
+    refuse_changes,
+    refuse_outrun,
+)
 from featherseg.training.distillation import Teacher
 from featherseg.training.distributed import World, join, synchronise_norms
 from featherseg.training.ema import EMA
@@ -35,11 +41,12 @@ from featherseg.training.memory import gather, put_back
 from featherseg.training.objective import make_loss, objective, weigh_parts
 from featherseg.training.peak import PeakMemory
 from featherseg.training.phases import Phase, parameter_groups, phases_of, set_frozen
-from featherseg.training.pictures import Samples, TensorBoard, draw_curves
+from featherseg.training.pictures import TensorBoard, draw_curves
 from featherseg.training.progress import Reporter
 from featherseg.training.run import OPTIMISERS, Run
 from featherseg.training.schedules import Schedule
 from featherseg.training.state import Progress, Saved
+from featherseg.training.validation import scored
 
 STATE_EVERY_SECONDS = 600.0
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -77,9 +84,7 @@ class Training:
             refuse_changes(folder, found)
         torch.manual_seed(run.seed)
         classes = self.train_data.classes
-        fields = dict(run.model.fields)
-        if saved is not None and "pretrained" in fields:
-            fields["pretrained"] = "none"  # the state holds every weight
+        fields = without_pretrained(run.model.fields) if saved is not None else run.model.fields
         with self.reporter.listening():
             self.network = create_model(run.model.name, num_classes=len(classes), **fields)
         self.phases = phases_of(run)
@@ -121,6 +126,7 @@ class Training:
         """Train from where the run stands to its end."""
         self.world.require_agreement("the step to go on from", self.progress.step)
         with alone_in(self.folder) if self.world.first else nullcontext():
+            refuse_outrun(self.folder, self.progress.step)
             self.fit_phases()
             self.world.wait()
 
@@ -231,11 +237,7 @@ class Training:
         self.world.sum_gradients(self.network.parameters())
         value = float(self.world.total(total))
         if not math.isfinite(value):
-            raise FeathersegError(
-                f"the loss is {value} at step {self.progress.step}",
-                remedy="start anew in another out with a lower optim.lr or precision=fp32; its last weights serve by "
-                f"init={self.folder / 'last.safetensors'}",
-            )
+            raise diverged(f"the loss is {value} at step {self.progress.step}", self.run, self.folder)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         if self.ema is not None:
@@ -250,19 +252,7 @@ class Training:
         last = epoch + 1 == self.run.epochs
         if (epoch + 1) % self.run.val_every and not last:
             return None
-        artefact = artefact_of(self, None, epochs_done=0)
-        weights = self.weights()
-        self.world.share(weights.values())  # batch-norm statistics may differ between processes
-        network = copy.deepcopy(self.network)
-        network.load_state_dict(weights)
-        engine = TorchEngine(stripped(network), artefact, device=self.world.device)
-        mine = self.val_data.every(self.world.size, self.world.rank)
-        samples = Samples(self.run.samples, len(mine), mine.classes)
-        scores = evaluate(Predictor(engine, artefact), mine, progress=self.reporter.validating, observe=samples)
-        confusion = self.world.total(torch.from_numpy(scores.confusion).to(self.world.device)).cpu().numpy()
-        scores = Scores(confusion, scores.classes)
-        if math.isnan(scores.miou):
-            raise FeathersegError(f"{self.val_data.root}: no pixel of the {self.val_data.split} split has a class")
+        scores, samples = scored(self)
         if scores.miou > self.progress.best_miou:
             self.progress = replace(self.progress, best_miou=scores.miou, best_epoch=epoch + 1, waited=0)
             self.save_checkpoint("best.safetensors", scores, epochs_done=epoch + 1)

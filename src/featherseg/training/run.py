@@ -44,6 +44,7 @@ FILLED_IN = {
 PRECISIONS = ("fp32", "bf16", "fp16")
 LR_SCALINGS = ("none", "batch16")
 LR_EVERY = ("step", "epoch")
+LARGEST_SEED = 2**63 - 1  # torch takes no larger one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,10 @@ class Run:
         if self.freeze.epochs >= self.epochs:
             expected, remedy = f"fewer than epochs={self.epochs}", f"for instance freeze.epochs={self.epochs // 2}"
             raise FeathersegError("freeze.epochs", expected=expected, got=self.freeze.epochs, remedy=remedy)
-        if not len(self.preprocessing.mean) == len(self.preprocessing.std) == 3 or min(self.preprocessing.std) <= 0:
+        if self.seed > LARGEST_SEED:
+            raise FeathersegError("seed", expected=f"0 to {LARGEST_SEED}", got=self.seed)
+        mean, std = self.preprocessing.mean, self.preprocessing.std
+        if not (len(mean) == len(std) == 3 and all(map(math.isfinite, (*mean, *std))) and min(std) > 0):
             raise FeathersegError(
                 "preprocessing", expected="three means and three positive std", got=self.preprocessing
             )
