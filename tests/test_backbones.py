@@ -205,7 +205,7 @@ def test_imagenet_without_network_ends_at_once(monkeypatch: pytest.MonkeyPatch, 
     for name in ("mobilenetv2", "shufflenetv2"):
         message = refusal(name, pretrained="imagenet")
         assert "cannot be downloaded" in message
-        assert "set pretrained=PATH" in message
+        assert "set model.pretrained=PATH" in message
 
 
 def test_imagenet_takes_the_cached_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

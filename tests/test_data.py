@@ -13,6 +13,9 @@ from trees import COLOURS, camvid_tree, folder_tree, scene
 from featherseg.data import class_frequencies, detect_format, open_data
 from featherseg.data.augment import Augment, every_fourth, resized
 from featherseg.data.loading import Augmented, Loader, Order
+from featherseg.data.masks import ColourMasks
+from featherseg.runtime.classes import Classes
+from featherseg.runtime.decoding import RawMask
 from featherseg.runtime.errors import FeathersegError
 
 
@@ -63,6 +66,72 @@ def test_colour_coded_masks(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(broken)
     with pytest.raises(FeathersegError, match=r"photo1\.png: colour \(1, 2, 3\) at pixel \(x=5, y=3\)"):
         data.read(1)
+
+
+RED, GREEN, WHITE, RIM = (128, 0, 0), (0, 128, 0), (255, 255, 255), (224, 224, 192)
+SWAPPED = {(0, 0, 0): 0, RED: 2, GREEN: 1, RIM: 255}  # not in the order of VOC's palette
+VOC_LIKE = np.array([(0, 0, 0), RED, GREEN, (128, 128, 0)] + [(9, 9, 9)] * 251 + [RIM], np.uint8)
+OTHER = np.array([(0, 0, 0), (7, 7, 7), (8, 8, 8)] + [(9, 9, 9)] * 253, np.uint8)
+BLACK_CAT = {WHITE: 0, (0, 0, 0): 1}
+
+
+@pytest.mark.parametrize(
+    ("colours", "palette", "values", "expected"),
+    [
+        (SWAPPED, VOC_LIKE, [0, 1, 2], [0, 2, 1]),  # what a palette shows counts
+        (SWAPPED, VOC_LIKE, [0, 1, 255], [0, 2, 255]),
+        (SWAPPED, VOC_LIKE, [0, 1, 3], "colour (128, 128, 0) at pixel (x=2, y=0) is no class"),
+        ({(0, 0, 0): 0, RED: 2, GREEN: 1}, VOC_LIKE, [0, 1, 255], "colour (224, 224, 192)"),
+        (SWAPPED, OTHER, [0, 1, 2], [0, 1, 2]),  # black alone is in the table: indices
+        (SWAPPED, None, [0, 1, 2], [0, 1, 2]),
+        (SWAPPED, None, [0, 0, 255], "a mask of 0 and 255 alone"),
+        (BLACK_CAT, None, [0, 255, 255], [1, 0, 0]),
+        (BLACK_CAT, None, [0, 255, 9], "colour (9, 9, 9)"),
+        (BLACK_CAT, None, [0, 1, 255], [0, 1, 255]),
+        (BLACK_CAT, None, [0, 1, 300], "label 300"),
+    ],
+)
+def test_a_table_of_colours_reads_palettes_and_grays(
+    colours: dict[tuple[int, int, int], int],
+    palette: np.ndarray | None,
+    values: list[int],
+    expected: list[int] | str,
+) -> None:
+    classes = Classes(names=("background", "cat", "dog"))
+    reader = ColourMasks(colours, classes=classes, doubt_binary=True)
+    pixels = np.array([values], np.uint8 if max(values) < 256 else np.int32)
+    read = reader.interpret(Path("mask.png"), RawMask(pixels, palette, lossy=False))
+    if isinstance(expected, str):
+        (fault,) = read.faults
+        assert expected in fault.detail
+    else:
+        assert (read.faults, read.ids.tolist()) == ((), [expected])
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        ("colors: {a: [1, 2, 3], b: [1, 2, 3]}", r"colors; expected one for each class; got \(1, 2, 3\) for a and b"),
+        ("colors: {other: [1, 2, 3]}", "colors of class; expected one of a, b, ignore"),
+        ("names: [no, yes]", "YAML's false: put words like 'no' and 'yes' in quotes"),
+    ],
+)
+def test_what_classes_yaml_may_not_say(tmp_path: Path, line: str, match: str) -> None:
+    tree = folder_tree(tmp_path)
+    names = "" if line.startswith("names") else "names: [a, b]\n"
+    (tree / "classes.yaml").write_text(f"{names}{line}\n")
+    with pytest.raises(FeathersegError, match=match):
+        open_data(tree, "folder", "train")
+
+
+def test_a_colour_may_be_ignored(tmp_path: Path) -> None:
+    tree = folder_tree(tmp_path)
+    (tree / "classes.yaml").write_text("names: [a, b]\ncolors: {a: [0, 0, 0], b: [1, 2, 3], ignore: [4, 5, 6]}\n")
+    data = open_data(tree, "folder", "val")
+    pixels = np.zeros((72, 96, 3), np.uint8)
+    pixels[:9], pixels[9:20] = (1, 2, 3), (4, 5, 6)
+    Image.fromarray(pixels).save(data.pairs[0].mask)
+    assert data.read(0).mask[:, 0].tolist() == [1] * 9 + [255] * 11 + [0] * 52
 
 
 def test_label_out_of_range_names_file_value_and_pixel(tmp_path: Path) -> None:

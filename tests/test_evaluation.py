@@ -26,8 +26,10 @@ from featherseg.evaluation import Bootstrap, detail, evaluate
 from featherseg.evaluation.evaluate import Judged, predictor_of
 from featherseg.evaluation.report import Worst, write_report
 from featherseg.metrics import confusion_matrix
+from featherseg.models import create_model
 from featherseg.models import engine as engines
-from featherseg.runtime import Artefact, OnnxEngine, Predictor
+from featherseg.models.engine import TorchEngine
+from featherseg.runtime import Artefact, Classes, InputRule, OnnxEngine, Predictor
 from featherseg.runtime.errors import FeathersegError
 
 PICTURES = 7
@@ -330,3 +332,17 @@ def test_a_report_that_cannot_be_written_is_refused_first(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert f"--report {root.parent / place}; expected a folder; got a file, {root.parent / 'taken'}" in err
+
+
+def test_a_loaded_network_sees_pictures_as_it_says_itself(tmp_path: Path) -> None:
+    data = open_data(folder_tree(tmp_path), "folder", "val")
+    network = create_model("fast_scnn", num_classes=3).eval()
+    assert predictor_of(network, data).artefact.input_rule == InputRule()
+    artefact = Artefact(classes=data.classes, input_rule=InputRule(size=(64, 64)))
+    network.artefact = artefact  # as from_pretrained has it
+    own = evaluate(Predictor(TorchEngine(network, artefact), artefact), data)
+    assert predictor_of(network, data).artefact is artefact
+    assert (evaluate(network, data).confusion == own.confusion).all()
+    network.artefact = replace(artefact, classes=Classes(names=("dog", "cat", "background")))
+    with pytest.raises(FeathersegError, match="its classes are not the model's"):
+        evaluate(network, data)

@@ -57,7 +57,8 @@ def test_learns_and_leaves_a_whole_run_directory(tmp_path: Path) -> None:
     folder = train(quick_run(tmp_path, "epochs=14", "val_every=7", "optim.lr=0.003", "ema=0.5", "tensorboard=true"))
     names = sorted(path.name for path in folder.iterdir())
     assert [name for name in names if not name.startswith("state")] == [
-        ".lock", "best.safetensors", "curves.png", "last.safetensors", "metrics.csv", "run.json", "samples.png", "tensorboard",
+        ".lock", "best.safetensors", "curves.png", "last.safetensors", "metrics.csv", "run.json", "samples.png",
+        "tensorboard",
     ]  # fmt: skip
     assert len(states(folder)) == 2
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
@@ -153,6 +154,14 @@ def test_a_finished_run_says_so_and_other_keys_are_refused_by_name(
 def test_what_cannot_train_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(FeathersegError, match="normalises a 1x1 map, which needs two pictures"):
         train(quick_run(tmp_path, "batch_size=1"))
+    with pytest.raises(FeathersegError, match="normalises a 1x1 map, which needs two pictures"):
+        train(
+            quick_run(
+                tmp_path, "batch_size=1", "model=hybrid_fusion", "model.pretrained=none", "augment.crop_size=32x32"
+            )
+        )
+    with pytest.raises(FeathersegError, match="seed; expected 0 to 9223372036854775807"):
+        quick_run(tmp_path, f"seed={2**63}")
     with pytest.raises(FeathersegError, match="at most the training split's 6 pictures; got 8"):
         train(quick_run(tmp_path, "batch_size=8"))
     with pytest.raises(FeathersegError, match="no such folder"):

@@ -8,7 +8,7 @@
     prediction.overlay().save("overlay.png")
 
     network = featherseg.create_model("dsc_deeplab", num_classes=21)
-    network = featherseg.from_pretrained("affnet-camvid")      # with its weights; also from the hub, by ORG/NAME
+    network = featherseg.from_pretrained("runs/mine")      # with its weights; also from the hub, by ORG/NAME
     rundir = featherseg.train(run)                    # a Run comes from featherseg.recipes
     scores = featherseg.evaluate(featherseg.load(rundir), data)
 

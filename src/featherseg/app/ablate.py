@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         raise FeathersegError(
             f"{args.settings[0]!r} is a setting of the training", remedy="add --train, or leave it out"
         )
+    if args.rows and not training:
+        raise FeathersegError("--rows", expected="--train or --collect beside it", got="neither")
     if args.list and args.table:
         raise FeathersegError("ablate", expected="TABLE or --list", got="both", remedy="leave one out")
     if args.list:

@@ -43,5 +43,5 @@ def from_url(url: str) -> Path:
 def _unavailable(what: str, error: Exception) -> FeathersegError:
     return FeathersegError(
         f'model.pretrained="imagenet": {what} is not in the cache and cannot be downloaded ({type(error).__name__})',
-        remedy='set pretrained=PATH (a .safetensors or .pth file) or pretrained="none"',
+        remedy="set model.pretrained=PATH (a .safetensors or .pth file), or none, as where init= brings the weights",
     )

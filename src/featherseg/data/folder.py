@@ -7,7 +7,7 @@ classes.yaml:
 
     names: [background, cat, dog]      # the id of a class is its place
     ignore_index: 255
-    colors: {background: [0, 0, 0], cat: [64, 0, 0]}      # only where masks are colour-coded
+    colors: {background: [0, 0, 0], cat: [64, 0, 0], ignore: [255, 255, 255]}  # only where masks are colour-coded
     terms: what the pictures may be used for              # optional; travels with what is trained on them
     allow: [binary-mask]                                  # optional; kinds of fault that are none here
 """
@@ -25,10 +25,12 @@ from featherseg.runtime.errors import FeathersegError, refuse_unknown
 
 KEYS = ("names", "ignore_index", "colors", "terms", "allow")
 SPLITS = ("train", "val", "test")
+IGNORED = "ignore"
+"""Of colors: whose pixels count nowhere, unless a class is called so."""
 
 
 class Settings(NamedTuple):
-    """The content of classes.yaml."""
+    """The content of classes.yaml; `colours` are those of classes and of what is ignored, by name."""
 
     classes: Classes
     colours: dict[str, Colour]
@@ -58,11 +60,13 @@ def open_folder(root: Path, split: str) -> SegData:
 def reader_of(settings: Settings) -> MaskReader:
     """Reads ids, or colours where classes.yaml names them."""
     classes = settings.classes
+    ids = {name: index for index, name in enumerate(classes.names)}
+    doubt_binary = "binary-mask" not in settings.allowed
     if settings.colours:
-        colours = {colour: classes.names.index(name) for name, colour in settings.colours.items()}
-        return ColourMasks(colours, classes=classes)
-    ids = {index: index for index in range(len(classes))} | {classes.ignore_index: classes.ignore_index}
-    return IndexMasks(ids, classes=classes, doubt_binary="binary-mask" not in settings.allowed)
+        colours = {colour: ids.get(name, classes.ignore_index) for name, colour in settings.colours.items()}
+        return ColourMasks(colours, classes=classes, doubt_binary=doubt_binary)
+    own = {index: index for index in (*ids.values(), classes.ignore_index)}
+    return IndexMasks(own, classes=classes, doubt_binary=doubt_binary)
 
 
 def splits_of(root: Path) -> tuple[str, ...]:
@@ -102,11 +106,23 @@ def read_settings(path: Path) -> Settings:
 
 def settings_of(content: dict[str, Any]) -> Settings:
     """classes.yaml's values as what they mean."""
+    for name in content["names"]:
+        if isinstance(name, bool):
+            raise FeathersegError(
+                "names",
+                expected="words",
+                got=f"YAML's {str(name).lower()}",
+                remedy="put words like 'no' and 'yes' in quotes",
+            )
     names = tuple(str(name) for name in content["names"])
     colours: dict[str, Colour] = {}
     for name, (red, green, blue) in (content.get("colors") or {}).items():
-        refuse_unknown("colors of class", str(name), names)
-        colours[str(name)] = (int(red), int(green), int(blue))
+        refuse_unknown("colors of class", str(name), (*names, IGNORED))
+        colour = (int(red), int(green), int(blue))
+        if colour in colours.values():
+            other = next(known for known in colours if colours[known] == colour)
+            raise FeathersegError("colors", expected="one for each class", got=f"{colour} for {other} and {name}")
+        colours[str(name)] = colour
     allowed = tuple(str(kind) for kind in content.get("allow") or ())
     for kind in allowed:
         refuse_unknown("allow", kind, MAY_BE_RIGHT)

@@ -174,35 +174,44 @@ class IndexMasks(MaskFiles):
 
 
 class ColourMasks(MaskFiles):
-    """Colour-coded masks. Gray ones, and palette ones whose colours are no classes', hold ids already.
+    """Colour-coded masks, in 24 bits, as a palette or in gray.
+
+    A palette mask of which no colour but black is a class's holds ids, and so does a gray one whose values are ids and
+    not all of them colours: black is in nearly every palette, and a small id is nearly black.
 
     Args:
         colours: RGB -> class id or ignore index.
         classes: what the ids mean.
+        doubt_binary: as of `IndexMasks`, for masks that hold ids.
     """
 
-    def __init__(self, colours: Mapping[Colour, int], *, classes: Classes) -> None:
+    def __init__(self, colours: Mapping[Colour, int], *, classes: Classes, doubt_binary: bool = False) -> None:
         codes = sorted((r << 16 | g << 8 | b, label) for (r, g, b), label in colours.items())
         self.codes = np.array([code for code, _ in codes], np.uint32)
         self.labels = np.array([label for _, label in codes], np.uint8)
         self.classes = classes
         ids = {index: index for index in range(len(classes))} | {classes.ignore_index: classes.ignore_index}
-        self.indices = IndexMasks(ids, classes=classes)
+        self.indices = IndexMasks(ids, classes=classes, doubt_binary=doubt_binary)
 
     def interpret(self, path: Path, raw: RawMask) -> MaskRead:
         """Colours -> class ids."""
         if raw.pixels.ndim == 3:
             return self.look_up(path, raw.pixels)
-        if raw.palette is not None:
-            shown = self.look_up(path, raw.palette[raw.pixels])
-            if not shown.faults:
-                return shown
-        return self.indices.look_up(path, raw.pixels)
+        gray = raw.palette is None
+        if gray and (raw.pixels.min() < 0 or raw.pixels.max() > 255):  # 16 bits and more are no colours
+            return self.indices.look_up(path, raw.pixels)
+        values = raw.pixels.astype(np.uint8)
+        colours = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1) if raw.palette is None else raw.palette
+        shown = self.look_up(path, colours[values])
+        if not shown.faults:
+            return shown
+        held = self.indices.look_up(path, values)
+        known = np.isin(codes_of(colours[np.unique(values)]), self.codes[self.codes > 0]).any()
+        return shown if known and not (gray and not held.faults) else held
 
     def look_up(self, path: Path, colours: npt.NDArray[np.integer]) -> MaskRead:
         """(H,W,3) -> class ids."""
-        wide = colours.astype(np.uint32)
-        codes = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+        codes = codes_of(colours)
         place = np.searchsorted(self.codes, codes).clip(max=len(self.codes) - 1)
         strange = self.codes[place] != codes
         ids = np.where(strange, self.classes.ignore_index, self.labels[place]).astype(np.uint8)
@@ -235,3 +244,9 @@ def spans(numbers: list[int]) -> list[str]:
         else:
             found.append([number])
     return [f"{span[0]}..{span[-1]}" if len(span) > 1 else str(span[0]) for span in found]
+
+
+def codes_of(colours: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
+    """(...,3) RGB -> (...) one number each."""
+    wide = colours.astype(np.uint32)
+    return (wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).astype(np.uint32, copy=False)

@@ -56,8 +56,9 @@ def evaluate(
     """Predict every picture and count against its truth.
 
     Args:
-        model: a Predictor, or a network, which runs where it lies, on ImageNet-normalised pictures of their own size,
-            in evaluation mode; afterwards it is in the mode it was in.
+        model: a Predictor, or a network, which runs where it lies, in evaluation mode; afterwards it is in the mode it
+            was in. One of `from_pretrained` sees pictures as its attribute `artefact` says, another one
+            ImageNet-normalised at their own size.
         data: labelled pictures; their classes must be the model's.
         size: as in `Predictor.__call__`: None for the artefact's input rule, "own", or (H, W).
         progress: called with (pictures done, pictures in all).
@@ -136,6 +137,8 @@ def predictor_of(network: SegNetwork, data: SegData) -> Predictor:
     """A Predictor over a bare network, on the device it lies on; the network is left in evaluation mode."""
     from featherseg.models.engine import TorchEngine
 
-    artefact = Artefact(classes=data.classes, align_corners=network.align_corners, stride=network.stride)
+    artefact = getattr(network, "artefact", None) or Artefact(
+        classes=data.classes, align_corners=network.align_corners, stride=network.stride
+    )
     device = next(network.parameters()).device
     return Predictor(TorchEngine(network, artefact, device=device), artefact)

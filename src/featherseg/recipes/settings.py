@@ -60,10 +60,13 @@ class Place:
     workers: int = 4
 
 
-VOC_AUG = Place(data=DataSpec(format="auto", cache=False), crop_size=(512, 512))
+VOC_SIZE = InputRule(size=(384, 512), fit="area")
+"""About VOC's own sizes, 375x500 most often, in multiples of 32."""
+
+VOC_AUG = Place(data=DataSpec(format="auto", cache=False), crop_size=(512, 512), input_rule=VOC_SIZE)
 """VOC-aug where the tree holds it, else plain VOC; the run says which it found."""
 
-VOC = Place(data=DataSpec(format="voc", cache=False), crop_size=(512, 512))
+VOC = Place(data=DataSpec(format="voc", cache=False), crop_size=(512, 512), input_rule=VOC_SIZE)
 CITYSCAPES = Place(data=DataSpec(format="cityscapes", cache=False), crop_size=(768, 768))
 CAMVID = Place(
     data=DataSpec(format="camvid"),

@@ -89,7 +89,7 @@ def opened(path: str | os.PathLike[str]) -> Image.Image:
         raise FeathersegError(
             f"{os.fspath(path)}: the picture is too large ({error})", remedy="cut it into smaller pictures"
         ) from error
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError, struct.error) as error:  # RuntimeError: of AVIF
         raise unreadable(os.fspath(path), error) from error
 
 
@@ -101,6 +101,7 @@ def load_pixels(image: Image.Image, name: str) -> None:
         OSError,
         SyntaxError,
         ValueError,
+        RuntimeError,
         IndexError,
         EOFError,
         struct.error,

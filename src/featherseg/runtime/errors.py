@@ -44,4 +44,5 @@ def refuse_unknown(what: str, value: object, allowed: Iterable[object]) -> None:
     if value in menu:
         return
     names = ", ".join(str(item) for item in menu)
-    raise FeathersegError(what, expected=f"one of {names}", got=repr(value), remedy=nearest(value, menu))
+    expected = f"one of {names}" if menu else "none, for there are none"
+    raise FeathersegError(what, expected=expected, got=repr(value), remedy=nearest(value, menu))

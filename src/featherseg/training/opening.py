@@ -13,6 +13,7 @@ from featherseg.losses import absent_classes
 from featherseg.models import SegNetwork
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.pixels import CELL
 from featherseg.training.distributed import World
 from featherseg.training.objective import wants_frequencies
 from featherseg.training.phases import Phase
@@ -135,7 +136,7 @@ def refuse_tiny_batches(run: Run, network: SegNetwork, phase: Phase, pictures: i
     if pictures < phase.batch_size:
         raise FeathersegError(name, expected=f"at most the training split's {pictures} pictures", got=phase.batch_size)
     together = part_size(run, phase.batch_size, world) * (world.size if run.sync_bn else 1)
-    if network.has_image_pooling and together < 2:
+    if (network.has_image_pooling or max(run.augment.crop_size) <= CELL) and together < 2:
         raise FeathersegError(
             f"{name}: {run.model.name} normalises a 1x1 map, which needs two pictures",
             expected=f"{2 * phase.batch_size} or more, or a smaller accumulate",
