@@ -138,3 +138,30 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         assert child.stderr.read() == b""
         child.wait()
         child.stderr.close()
+
+
+def test_term_ends_a_verb_as_ctrl_c_does_and_a_worker_at_once() -> None:
+    program = """
+import os, signal, sys, time
+from featherseg.app import cli
+
+def verb(*_):
+    worker = os.fork()
+    if worker == 0:
+        time.sleep(60)
+    time.sleep(0.2)
+    os.kill(worker, signal.SIGTERM)
+    print("worker", os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]), flush=True)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    finally:
+        print("swept", flush=True)
+
+cli.run_verb = verb
+sys.exit(cli.main(["models"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        143, "worker 143\nswept\n", "featherseg models: interrupted\n",
+    )  # fmt: skip

@@ -10,8 +10,11 @@ import argparse
 import importlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from featherseg.runtime.errors import FeathersegError, nearest
@@ -86,18 +89,43 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a sign that the encoding lacks becomes a question mark
     try:
         try:
-            return run_verb(verb, words[1:])
+            with term_interrupts():
+                return run_verb(verb, words[1:])
         finally:
             print(end="", flush=True)
     except BrokenPipeError:  # the reader, as head, has seen enough; what is still to be flushed goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"featherseg {verb}: interrupted", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
     except (FeathersegError, ModuleNotFoundError, OSError) as error:
         print(f"featherseg {verb}: {explained(error)}", file=sys.stderr)
         return 2
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as `kill` and schedulers send it."""
+
+
+@contextmanager
+def term_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a verb as Ctrl-C does, its drafts removed; a worker process, which inherits it, ends at once."""
+    own = os.getpid()
+
+    def end(*_: object) -> None:
+        if os.getpid() != own:
+            os._exit(128 + signal.SIGTERM)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield  # only the main thread may, and who has called us may have a way of their own
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def run_verb(verb: str, words: Sequence[str]) -> int:
