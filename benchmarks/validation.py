@@ -150,7 +150,9 @@ def measure(name: str, network: SegNetwork, data: SegData, rounds: int, device: 
     """Every contestant over the data, in turns."""
     artefact = Artefact(classes=data.classes, stride=network.stride)
     network = network.to(device)
-    predictor = Predictor(TorchEngine(stripped(copy.deepcopy(network)), artefact, device=device), artefact)
+    predictor = Predictor(
+        TorchEngine(stripped(copy.deepcopy(network), torch.device(device)), artefact, device=device), artefact
+    )
     found: dict[str, list[dict[str, list[float]]]] = defaultdict(list)
     for _ in range(rounds + 1):
         for contestant in ("usual", "usual, unchecked", "in turn", "ours"):

@@ -32,7 +32,7 @@ def teacher_file(path: Path, classes: Classes = CLASSES, preprocessing: Preproce
 
 
 def asked(path: Path, **setting: float) -> Teacher:
-    return Teacher(Distill(teacher=str(path), **setting), CLASSES, align_corners=False)
+    return Teacher(Distill(teacher=str(path), **setting), CLASSES, align_corners=False, device=torch.device("cpu"))
 
 
 def pictures(seed: int = 0) -> Tensor:

@@ -13,6 +13,7 @@ from featherseg.models import create_model
 from featherseg.models.checkpoint import save_checkpoint
 from featherseg.models.engine import Normalise, TorchEngine, stripped
 from featherseg.nn.folding import fold_norms
+from featherseg.nn.splitting import SplitFusion
 from featherseg.runtime.artefact import Artefact, Preprocessing
 from featherseg.runtime.classes import Classes
 
@@ -102,3 +103,9 @@ def test_normalising_leaves_its_input_and_gives_the_value_of_the_formula() -> No
         assert torch.equal(normalised, (images.float() / 255 - mean) / std)
         assert torch.equal(images, given)
         assert normalised.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_fusions_stay_whole_on_a_gpu() -> None:
+    for device, split in ((None, True), (torch.device("cpu"), True), (torch.device("cuda"), False)):
+        network = stripped(create_model("affnet", num_classes=3), device)
+        assert any(isinstance(module, SplitFusion) for module in network.modules()) == split

@@ -325,6 +325,7 @@ def test_training_leaves_torchs_own_settings(tmp_path: Path) -> None:
             train(quick_run(tmp_path, "epochs=1", f"deterministic={not before}", f"out={tmp_path / str(before)}"))
             assert torch.are_deterministic_algorithms_enabled() == before
             assert torch.is_deterministic_algorithms_warn_only_enabled() == before
+            assert not torch.backends.cudnn.benchmark
         finally:
             torch.use_deterministic_algorithms(False)
 

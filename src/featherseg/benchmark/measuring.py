@@ -68,7 +68,8 @@ def measure(plan: Plan, progress: Callable[[str, float], None] = lambda what, do
         for done, case in enumerate(cases):
             progress("open", done / len(cases))
             contestants.append(Contestant(case, plan.picture))
-        with Limits(plan.threads, bf16=any(map(uses_bf16, contestants))) as limits:
+        threads = plan.threads if plan.device == "cpu" else ()
+        with Limits(threads, bf16=any(map(uses_bf16, contestants))) as limits:
             laps = run_race(
                 contestants, plan.race, between=limits.measure, progress=lambda done: progress("measure", done)
             )

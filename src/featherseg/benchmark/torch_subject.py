@@ -27,6 +27,7 @@ from featherseg.runtime.pixels import Picture
 GEMM_SIDE = 8192
 COPY_BYTES = 1 << 30
 WARM_UPS = 3  # before a CUDA graph is captured
+MOST_COMPILED = 64  # subjects of one run
 
 
 class PicturesToScores(nn.Module):
@@ -58,6 +59,8 @@ class TorchSubject(Subject):
         self.forward: Callable[[Tensor], Tensor] = module
         if case.mode == "compiled":
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA where there is none
+            torch._dynamo.config.recompile_limit = MOST_COMPILED  # all subjects share one code object
+            torch._dynamo.config.fail_on_recompile_limit_hit = True  # else the rest would run eagerly, unsaid
             freezing = case.device == "cpu"  # folds weights into what oneDNN likes best
             self.forward = torch.compile(module, dynamic=False, options={"freezing": freezing})
         if case.mode == "cudagraph":

@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -164,7 +165,14 @@ def per_class(name: str, values: Sequence[float], pixels: Pixels) -> Tensor:
     classes = pixels.log_probs.shape[1]
     if len(values) != classes:
         raise FeathersegError(f"loss.{name}", expected=f"{classes} values, one per class", got=len(values))
-    return pixels.log_p.new_tensor(list(values))
+    return kept(tuple(values), pixels.log_p.dtype, pixels.log_p.device)
+
+
+@lru_cache(maxsize=64)
+def kept(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers on a device, copied there once: each copy to a GPU waits for all that it has to do."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def at_least_one(count: Tensor | float, like: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class TorchEngine:
     def open(cls, path: Path | str, *, device: str = "auto") -> TorchEngine:
         """The engine of a checkpoint (.safetensors)."""
         network, artefact = load_checkpoint(path)
-        return cls(stripped(network), artefact, device=device)
+        return cls(stripped(network, choose_device(device)), artefact, device=device)
 
     @torch.inference_mode()
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -68,14 +68,16 @@ class TorchEngine:
         return np.ascontiguousarray(scores.float().cpu().numpy())
 
 
-def stripped(network: SegNetwork) -> SegNetwork:
-    """The network itself, in place made quicker and fit for prediction alone.
+def stripped(network: SegNetwork, device: torch.device | None = None) -> SegNetwork:
+    """The network itself, in place made quicker and fit for prediction alone, on the CPU or on `device`.
 
-    Without training heads, batch norms folded, fusions split; its scores differ by rounding alone.
+    Without training heads, batch norms folded, fusions split; its scores differ by rounding alone. On a GPU fusions
+    stay whole: split they need fewer products but a third more operations, which are what takes the time there.
     """
     network.drop_training_heads()
     fold_norms(network.eval())
-    split_fusions(network)
+    if device is None or device.type == "cpu":
+        split_fusions(network)
     return network
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -69,7 +70,12 @@ class InvertedResidual(nn.Module):
 
 
 def resize(x: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
-    """Bilinear resize of (N,C,h,w) to (N,C,H,W); `size` is (H, W) of a reference map, never a factor."""
+    """Bilinear resize of (N,C,h,w) to (N,C,H,W); `size` is (H, W) of a reference map, never a factor.
+
+    CUDA adds up the gradient in the map's own type, and sums of half precision stop growing: there it is in float32.
+    """
+    if x.is_cuda and x.requires_grad and x.dtype in (torch.float16, torch.bfloat16):
+        return resize(x.float(), size, align_corners=align_corners).to(x.dtype)
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
 
 

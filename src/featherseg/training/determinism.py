@@ -1,4 +1,4 @@
-"""Torch's deterministic kernels, for as long as a run lasts."""
+"""Torch's choice of kernels, for as long as a run or an epoch lasts."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def deterministic(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextmanager
+def tuned_convolutions(wanted: bool) -> Iterator[None]:
+    """Let cuDNN try its kernels at each new size and take the fastest, or not, and leave its setting as it was."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = wanted
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

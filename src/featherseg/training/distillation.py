@@ -36,9 +36,10 @@ class Teacher(nn.Module):
         setting: where it is, and what it counts.
         classes: the student's; the teacher must have the same ones in the same order.
         align_corners: of the student's scores.
+        device: where it runs.
     """
 
-    def __init__(self, setting: Distill, classes: Classes, *, align_corners: bool) -> None:
+    def __init__(self, setting: Distill, classes: Classes, *, align_corners: bool, device: torch.device) -> None:
         super().__init__()
         file = locate(setting.teacher, "torch")
         network, artefact = load_checkpoint(file)
@@ -52,9 +53,10 @@ class Teacher(nn.Module):
         self.weight, self.temperature = setting.weight, setting.temperature
         scores: dict[str, Any] = next(iter(artefact.card.get("scores", {}).values()), {})
         self.facts = {"name": artefact.card.get("name", file.stem), "miou": scores.get("miou")}
-        self.network = stripped(network)
+        self.network = stripped(network, device)
         self.align_corners, self.wanted_align_corners = network.align_corners, align_corners
         self.normalise = Normalise(artefact.preprocessing)
+        self.to(device)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

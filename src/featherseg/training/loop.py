@@ -21,7 +21,7 @@ from featherseg.training import opening
 from featherseg.training import state as states
 from featherseg.training.allocator import freed_memory_kept
 from featherseg.training.card import artefact_of
-from featherseg.training.determinism import deterministic
+from featherseg.training.determinism import deterministic, tuned_convolutions
 from featherseg.training.directory import (
     MetricsFile,
     Origin,
@@ -106,8 +106,8 @@ class Training:
         self.ema = EMA(self.network, run.ema) if run.ema else None
         self.teacher = None
         if run.distill.teacher:
-            teacher = Teacher(run.distill, classes, align_corners=self.network.align_corners)
-            self.teacher = teacher.to(self.world.device)
+            aligned = self.network.align_corners
+            self.teacher = Teacher(run.distill, classes, align_corners=aligned, device=self.world.device)
         self.peak = PeakMemory(self.world.device)
         self.progress = Progress()
         if saved is not None:
@@ -167,7 +167,7 @@ class Training:
         for epoch in range(self.progress.epoch, phase.end):
             order.start(epoch, self.progress.batch)
             told = self.peak.bytes is not None
-            with self.peak.watched():
+            with self.peak.watched(), tuned_convolutions(not self.run.deterministic):
                 self.fit_epoch(epoch, phase, order, loader, schedule)
             if not told and self.peak.text():
                 self.reporter.say(self.peak.text())
@@ -235,13 +235,14 @@ class Training:
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self.world.sum_gradients(self.network.parameters())
-        value = float(self.world.total(total))
-        if not math.isfinite(value):
-            raise diverged(f"the loss is {value} at step {self.progress.step}", self.run, self.folder)
+        total = self.world.total(total)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         if self.ema is not None:
             self.ema.update(self.network)
+        value = float(total)  # a GPU is waited for here, once it has all of the step to do
+        if not math.isfinite(value):
+            raise diverged(f"the loss is {value} at step {self.progress.step}", self.run, self.folder)
         return value
 
     def validate(self, epoch: int, *, counts: bool) -> Scores | None:

@@ -31,7 +31,7 @@ def scored(training: Training) -> tuple[Scores, Samples]:
         raise diverged(f"the weights are not finite after epoch {epoch}", training.run, training.folder)
     network = copy.deepcopy(training.network)
     network.load_state_dict(weights)
-    engine = TorchEngine(stripped(network), artefact, device=world.device)
+    engine = TorchEngine(stripped(network, world.device), artefact, device=world.device)
     mine = training.val_data.every(world.size, world.rank)
     samples = Samples(training.run.samples, len(mine), mine.classes)
     scores = evaluate(Predictor(engine, artefact), mine, progress=training.reporter.validating, observe=samples)
