@@ -10,7 +10,7 @@ papers     each paper's network at the size of its printed speed, or at the size
 training   steps a second of the zoo's protocol, fp32 and bf16, fed from memory
 
 All but the last are `featherseg benchmark`, whose columns docs/deploy.md explains. A part is one run, its rows in turn;
-in papers each network is a run of its own, and the page has the first one's machine, rounds and limits. Weights are
+in batches and papers there are several, and the page has the first one's machine, rounds and limits. Weights are
 random. The report goes to benchmarks/results/gpu; a part that is run again replaces its own files.
 On a machine without a GPU, --device cpu runs the same with what a CPU can do: to try the script, not to compare.
 """
@@ -43,6 +43,10 @@ from featherseg.training.determinism import tuned_convolutions
 from featherseg.training.loop import Training
 
 RIVALS = ("affnet", "erfnet,supervision=encoder", "spssnet", "enet", "fast_scnn")  # the first three are Table VI's
+BATCHES = {  # networks that score every pixel give 2.5 GB a call at 64
+    ("affnet", "spssnet", "fast_scnn"): (1, 4, 16, 64),
+    ("erfnet,supervision=encoder", "enet"): (1, 4, 16),
+}
 SIZES = ((512, 512), (512, 1024), (1024, 2048))
 PAPERS = {  # network, size: what the paper prints, at what size, on what
     ("caspp_deeplab,pretrained=none", (512, 512)): "000: 43 FPS, RTX 3090, size not given",
@@ -73,7 +77,10 @@ def plans(args: argparse.Namespace) -> dict[str, list[Plan]]:
         "compiled": [
             Plan(**whole, candidates=RIVALS[:3], sizes=SIZES, precisions=("bf16",), modes=("compiled",)),
         ],
-        "batches": [Plan(**rivals, sizes=((512, 1024),), modes=graph or ("channels_last",), batches=(1, 4, 16))],
+        "batches": [
+            Plan(**both, candidates=names, sizes=((512, 1024),), modes=graph or ("channels_last",), batches=batches)
+            for names, batches in BATCHES.items()
+        ],
         "papers": [Plan(**both, candidates=(name,), sizes=(size,), modes=("eager", *graph)) for name, size in PAPERS],
     }
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torch.torch_version import TorchVersion
 
 import featherseg
-from featherseg.app.export import beside
+from featherseg.app.export import beside, read_spread
 from featherseg.data.masks import IndexMasks, Pair
 from featherseg.data.samples import SegData
 from featherseg.export import TARGETS, Agreement, agreement, export, exporter
@@ -37,7 +37,7 @@ from featherseg.export.picture import fold_preprocessing, keep_colours_together
 from featherseg.hub import locate
 from featherseg.models import MODELS, SegNetwork
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule, Preprocessing
-from featherseg.runtime.card import MARK
+from featherseg.runtime.card import MARK, hardware
 from featherseg.runtime.classes import Classes
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
@@ -764,3 +764,26 @@ def test_what_a_card_lacks_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(b"1234")
     assert list(card_lines(path, {})) == [MARK, "# net", "", "- file: net.onnx, 0.00 MB"]
+
+
+def test_pictures_are_spread_over_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featherseg.app.export.read_image", lambda path: path)
+    paths = [Path(str(index)) for index in range(63)]
+    places = [int(str(path)) for path in read_spread(paths, 32)]
+    assert len(places) == 32
+    assert max(np.diff(places)) == 2
+    assert places[-1] > 60
+    assert read_spread(paths[:3], 5) == paths[:3]
+
+
+def test_a_bias_that_is_no_number_is_named(tmp_path: Path) -> None:
+    network, artefact = network_and_artefact("affnet", presence=True)
+    name = artefact.classes.names[0]
+    with pytest.raises(FeathersegError, match=f"bias of class {name}; expected a finite number; got nan"):
+        export(network, artefact, tmp_path / "net.onnx", pictures=PICTURES[:1], bias={name: float("nan")})
+
+
+def test_a_card_names_what_trained() -> None:
+    facts = {"cpu": "C", "cores": 2, "gpu": "G"}
+    assert hardware(facts) == hardware({**facts, "device": "cuda"}) == "G"
+    assert hardware({**facts, "device": "cpu"}) == hardware({**facts, "gpu": None}) == "C, 2 cores"

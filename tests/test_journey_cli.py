@@ -19,6 +19,7 @@ from featherseg.app.cli import VERBS, main, open_verb
 from featherseg.export.onnx import trace
 from featherseg.models import SegNetwork
 from featherseg.runtime.artefact import Artefact
+from featherseg.training.directory import COLUMNS
 
 QUICK = ["batch_size=2", "augment.crop_size=64x64", "workers=0", "epochs=1", "input_rule.size=own"]
 
@@ -160,3 +161,11 @@ def test_a_checkpoint_with_other_classes_is_refused(tmp_path: Path, capsys: pyte
     code, _, err = said(capsys, "val", str(run), "--root", str(data))
     assert code == 2
     assert "its classes are not the model's; expected background, cat, dog; got background, cat, horse" in err
+
+
+def test_a_home_folder_in_out_is_the_user_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.csv").write_text(",".join(COLUMNS) + "\n")
+    monkeypatch.setattr("featherseg.app.train.train", lambda asked: Path(asked.out).expanduser())
+    assert main(["train", "affnet_folder", "data.root=D", "out=~/run", "--json"]) == 0

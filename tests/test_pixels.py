@@ -323,3 +323,12 @@ def write_png(path: Path, width: int, height: int, bits: int, colour: int, rows:
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     body = zlib.compress(b"".join(b"\0" + row for row in rows))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b""))
+
+
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "a.txt"
+    link.symlink_to(tmp_path / "there" / "b.txt")
+    write_atomically(link, lambda file: file.write(b"new"))
+    assert link.is_symlink()
+    assert (tmp_path / "there" / "b.txt").read_bytes() == b"new"

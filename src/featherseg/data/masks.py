@@ -44,6 +44,10 @@ BINARY_SHARE = 0.01
 """In a mask of 0 and 255 alone, a larger share of 255 than this is an object, not the ignored rim of one."""
 
 
+GRAYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+"""The palette of a gray picture."""
+
+
 class Fault(NamedTuple):
     """One thing wrong with a data set.
 
@@ -197,17 +201,17 @@ class ColourMasks(MaskFiles):
         """Colours -> class ids."""
         if raw.pixels.ndim == 3:
             return self.look_up(path, raw.pixels)
-        gray = raw.palette is None
-        if gray and (raw.pixels.min() < 0 or raw.pixels.max() > 255):  # 16 bits and more are no colours
+        if raw.palette is None and (raw.pixels.min() < 0 or raw.pixels.max() > 255):  # 16 bits and more are no colours
             return self.indices.look_up(path, raw.pixels)
-        values = raw.pixels.astype(np.uint8)
-        colours = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1) if raw.palette is None else raw.palette
-        shown = self.look_up(path, colours[values])
+        colours = GRAYS if raw.palette is None else raw.palette
+        shown = self.look_up(path, colours[raw.pixels])
         if not shown.faults:
             return shown
-        held = self.indices.look_up(path, values)
-        known = np.isin(codes_of(colours[np.unique(values)]), self.codes[self.codes > 0]).any()
-        return shown if known and not (gray and not held.faults) else held
+        held = self.indices.look_up(path, raw.pixels)
+        if raw.palette is None and not held.faults:
+            return held
+        known = np.isin(codes_of(colours[np.unique(raw.pixels)]), self.codes[self.codes > 0]).any()
+        return shown if known else held
 
     def look_up(self, path: Path, colours: npt.NDArray[np.integer]) -> MaskRead:
         """(H,W,3) -> class ids."""

@@ -72,7 +72,7 @@ def stripped(network: SegNetwork, device: torch.device | None = None) -> SegNetw
     """The network itself, in place made quicker and fit for prediction alone, on the CPU or on `device`.
 
     Without training heads, batch norms folded, fusions split; its scores differ by rounding alone. On a GPU fusions
-    stay whole: split they need fewer products but a third more operations, which are what takes the time there.
+    stay whole: split they need fewer products but a third more operations, each of which has to be launched.
     """
     network.drop_training_heads()
     fold_norms(network.eval())
