@@ -23,10 +23,12 @@ from featherseg.benchmark.chart import write_chart
 from featherseg.benchmark.plan import Candidate
 from featherseg.models import MODELS, ModelConfig
 from featherseg.models.checkpoint import read_checkpoint
+from featherseg.runtime.engines import open_engine
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 LATENCIES = HERE / "results" / "zoo-latency.json"
+BUNDLED = ROOT / "src" / "featherseg" / "runtime" / "bundled"
 PICTURE = HERE / "results" / "zoo.png"
 BEGIN, END = "<!-- zoo: written by benchmarks/zoo.py -->", "<!-- /zoo -->"
 
@@ -177,7 +179,8 @@ TABLES = (
         title="CamVid, one protocol for all",
         about="Every network under the very same training, `MODEL_zoo_camvid`: 40 epochs of CamVid's 367 training "
         "pictures, from ImageNet weights of the backbone where the column says so, crops of 256x320. "
-        "It was tuned for none of them, and those without pretrained weights are far from converged after 40 epochs. "
+        "It was tuned for none of them, and those without pretrained weights are far from converged after 40 epochs: "
+        "of MobileNetV3, LR-ASPP's backbone, no ImageNet weights were at hand. smp_unet had eight epochs only, below. "
         "Rows whose command says `precision=bf16` were trained with products in bf16, the others in fp32; what that "
         "does to a score has not been measured over seeds.",
         belongs=lambda card: card["recipe"].endswith("_zoo_camvid") and not departures(card),
@@ -199,7 +202,9 @@ TABLES = (
         title="Seven classes of PASCAL VOC",
         about="background, cat, cow, dog, horse, person and sheep, every other class ignored; this is no VOC mIoU. "
         "Every network under the same training, `MODEL_zoo_voc7`, for as many epochs of 3,151 pictures as the row "
-        "says; scored on 231 val pictures at about 320x320 pixels.",
+        "says; scored on 231 val pictures at about 320x320 pixels. The pictures are a part of VOC's augmented set, "
+        "encoded anew, in a split of its own: on the whole of VOC the commands are another training. "
+        "After so little of it the peer leads: caspp_deeplab has hardly begun to tell cows.",
         belongs=lambda card: card["data"]["format"].startswith("voc"),
     ),
 )
@@ -234,6 +239,7 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
     yield "- GMACs: multiply-accumulates at the size that the network sees a picture at, up to its classifier. The"
     yield "  exported file, which is what is timed, may need fewer, AFFNet's a third: a convolution behind an"
     yield "  enlargement is done before it."
+    yield from bundled_lines()
     if LATENCIES.is_file():
         timed = json.loads(LATENCIES.read_text("utf-8"))
         row, machine = timed["results"][0], timed["machine"]
@@ -257,12 +263,25 @@ def page_lines(cards: Sequence[Card]) -> Iterator[str]:
     yield from ("", "Terms of the data bind what was learned from them: " + "; ".join(terms(cards)) + ".")
 
 
+def bundled_lines() -> Iterator[str]:
+    """What the package holds beside the checkpoints of the tables."""
+    for path in sorted(BUNDLED.glob("*.onnx")):
+        card = open_engine(path, device="cpu").artefact.card
+        bias = " and ".join(f"{value:+g} on {name}'s" for name, value in card["export"]["bias"].items())
+        size, precision = path.stat().st_size / 1e6, card["export"]["precision"]
+        yield f"- in the package: `{path.stem}`, {size:.2f} MB of ONNX in {precision}, with {bias}"
+        yield f"  scores: {100 * scores(card)['miou']:.2f} %. This is what runs under that name."
+
+
 def again_lines(cards: Sequence[Card]) -> Iterator[str]:
     """The commands that repeat rows; where a network had several trainings, where those are told."""
-    single = [card["command"] for card in cards if "started_from" not in card]
+    single = [f"{card['command']} out=runs/{card['name']}" for card in cards if "started_from" not in card]
     if single:
         yield from ("", "Each row again:" if len(cards) > 1 else "The row again:", "")
         yield from (f"    {command}" for command in single)
+    for card in cards:
+        if card["epochs_done"] < card["epochs_asked"]:
+            yield from ("", f"{card['name']} was stopped after {card['epochs_done']} epochs.")
     for card in cards:
         if "started_from" in card:
             yield from ("", f"{card['name']} is the last of several trainings: its card tells of all of them,")
@@ -276,7 +295,7 @@ def terms(cards: Sequence[Card]) -> list[str]:
 
 def readme_lines(cards: Sequence[Card]) -> Iterator[str]:
     """The table in README.md: on CamVid, what is shipped, and what one would pick instead."""
-    chosen = ("network", "from", "epochs", "parameters", "GMACs", "file, MB", "CPU, ms", "val mIoU %")
+    chosen = ("network", "from", "began with", "epochs", "parameters", "GMACs", "file, MB", "CPU, ms", "val mIoU %")
     shown = [column for column in columns() if column.head in chosen]
     rows = [card for card in first(cards) if card["bytes"] or not MODELS[card["model"]["name"]].paper]
     lines = table_lines(rows, shown)

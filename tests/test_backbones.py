@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
@@ -173,7 +174,7 @@ def refusal(name: str, **fields: object) -> str:
 def test_wrong_weights_are_refused_in_one_line(mobilenet: nn.Module, tmp_path: Path) -> None:
     path = str(tmp_path / "weights.pth")
     torch.save(mobilenet.state_dict(), path)
-    assert "0 match by name" in refusal("timm:resnet18", pretrained=path)
+    assert "of which 0 match:" in refusal("timm:resnet18", pretrained=path)
     assert "has shape" in refusal("timm:mobilenetv2_050", pretrained=path)
     torch.save({key: x for key, x in mobilenet.state_dict().items() if "features.17" not in key}, path)
     assert "expected the 255 tensors" in refusal("mobilenetv2", pretrained=path)
@@ -182,6 +183,25 @@ def test_wrong_weights_are_refused_in_one_line(mobilenet: nn.Module, tmp_path: P
     assert "no such file" in refusal("mobilenetv2", pretrained=str(tmp_path / "absent.pth"))
     (tmp_path / "text.safetensors").write_text("no tensors here")
     assert "cannot be read" in refusal("mobilenetv2", pretrained=str(tmp_path / "text.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "what"),
+    [
+        ("features.0.0.weight", lambda x: x * torch.nan, "values that are not finite"),
+        ("features.1.conv.1.weight", lambda x: x * 0, "zeros alone"),
+        ("features.0.1.running_var", lambda x: -1 - x, "variances below 0"),
+        ("features.0.0.weight", lambda x: (100 * x).to(torch.int8), "torch.int8 without a scale"),
+    ],
+)
+def test_weights_that_fit_but_are_damaged_are_refused(
+    mobilenet: nn.Module, tmp_path: Path, name: str, spoil: Callable[[Tensor], Tensor], what: str
+) -> None:
+    weights = mobilenet.state_dict()
+    torch.save(weights | {name: spoil(weights[name])}, tmp_path / "weights.pth")
+    message = refusal("mobilenetv2", pretrained=str(tmp_path / "weights.pth"))
+    assert f"got {what}" in message
+    assert "weights.pth: " in message
 
 
 def test_a_pickle_with_code_in_it_is_not_run(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from featherseg.evaluation.report import Worst, write_report
 from featherseg.metrics import confusion_matrix
 from featherseg.models import create_model
 from featherseg.models import engine as engines
+from featherseg.models.costs import count_macs
 from featherseg.models.engine import TorchEngine
 from featherseg.runtime import Artefact, Classes, InputRule, OnnxEngine, Predictor
 from featherseg.runtime.errors import FeathersegError
@@ -271,21 +272,21 @@ def test_scoring_an_exported_file_needs_neither_torch_nor_matplotlib() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_a_network_is_left_in_the_mode_that_it_was_in(data: SegData) -> None:
-    network = featherseg.create_model("fast_scnn", num_classes=3).train()
+def test_a_network_is_left_as_it_was_and_a_quicker_copy_scored(data: SegData) -> None:
+    network = featherseg.create_model("affnet", num_classes=3, presence=True).train()
     network.downsample.eval()  # a part that is kept frozen
-    modes = [module.training for module in network.modules()]
-    during: list[bool] = []
-    evaluate(network, data, observe=lambda _: during.append(any(m.training for m in network.modules())))
-    assert during == [False] * PICTURES
-    assert [module.training for module in network.modules()] == modes
-
-    def stop(_: Judged) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(network, data, observe=stop)
-    assert [module.training for module in network.modules()] == modes
+    modes = {name: module.training for name, module in network.named_modules()}
+    weights = {name: x.clone() for name, x in network.state_dict().items()}
+    scores = evaluate(network, data)
+    assert {name: module.training for name, module in network.named_modules()} == modes
+    assert network.state_dict().keys() == weights.keys()
+    assert all(torch.equal(x, weights[name]) for name, x in network.state_dict().items())
+    quicker = predictor_of(network, data).engine
+    assert isinstance(quicker, TorchEngine)
+    assert count_macs(quicker.network, (64, 96)) < 0.7 * count_macs(network.deployed(), (64, 96))
+    whole = Artefact(classes=data.classes, align_corners=network.align_corners, stride=network.stride)
+    plain = evaluate(Predictor(TorchEngine(network, whole), whole), data)
+    assert np.abs(scores.confusion - plain.confusion).sum() < 0.01 * scores.confusion.sum()
 
 
 def test_a_network_stays_on_its_device_with_its_index(data: SegData, monkeypatch: pytest.MonkeyPatch) -> None:

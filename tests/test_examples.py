@@ -14,6 +14,10 @@ import pytest
 from PIL import Image
 from tiny_onnx import striped, write_network
 
+import featherseg
+from featherseg.runtime.artefact import InputRule
+
+FITS = ("stretch", "letterbox", "area")
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 QUICK = ("epochs=1", "batch_size=2", "augment.crop_size=64x64", "input_rule.size=64x96", "workers=0", "device=cpu")
 
@@ -66,6 +70,37 @@ def test_predict(tmp_path: Path):
     assert "33.3%  green" in printed
     assert np.asarray(Image.open(tmp_path / "flag_mask.png")).max() == 2
     assert Image.open(tmp_path / "flag_overlay.png").size == (96, 48)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("rule", [InputRule(), *(InputRule(size=(64, 96), fit=fit) for fit in FITS)])
+def test_another_program_gives_the_same_mask(tmp_path: Path, rule: InputRule, align_corners: bool):
+    network = write_network(tmp_path / "tiny.onnx", rule=rule, align_corners=align_corners)
+    pixels = np.random.default_rng(3).integers(0, 256, (9, 13, 3)).astype(np.uint8)
+    photo = Image.fromarray(pixels).resize((157, 111), Image.Resampling.BICUBIC)
+    upright = Image.Exif()
+    upright[0x0112] = 6  # lies on its side
+    photo.save(tmp_path / "photo.png", exif=upright)
+    import_example("without_featherseg").main(
+        *(str(path) for path in (tmp_path / "photo.png", network, tmp_path / "mask.png"))
+    )
+    other, ours = np.asarray(Image.open(tmp_path / "mask.png")), featherseg.load(network)(tmp_path / "photo.png").mask
+    assert other.shape == ours.shape == (157, 111)
+    assert len(np.unique(ours)) == 3
+    assert (other == ours).mean() > 0.999  # ties aside
+
+
+def test_another_program_gives_the_same_mask_by_openvino(tmp_path: Path):
+    openvino = pytest.importorskip("openvino")
+    network = write_network(tmp_path / "tiny.onnx", rule=InputRule(size=(64, 96), fit="area"))
+    model = openvino.Core().read_model(network)
+    model.set_rt_info(featherseg.load(network).artefact.to_text(), "featherseg")
+    openvino.save_model(model, tmp_path / "tiny.xml")
+    Image.fromarray(striped(50, 97)).save(tmp_path / "photo.png")
+    printed = run_example("without_featherseg.py", "photo.png", "tiny.xml", "mask.png", cwd=tmp_path)
+    assert "green" in printed
+    other = np.asarray(Image.open(tmp_path / "mask.png"))
+    assert (other == featherseg.load(network)(tmp_path / "photo.png").mask).mean() > 0.999
 
 
 def test_train_folder(folder: Path, tmp_path: Path):

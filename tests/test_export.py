@@ -106,10 +106,14 @@ def test_affnet_file_is_what_the_contract_says(exported: Path) -> None:
 def test_a_bias_moves_the_scores_of_its_class_alone(exported: Path, tmp_path: Path) -> None:
     network, artefact = network_and_artefact("affnet", presence=True)
     path = tmp_path / "net.onnx"
-    assert export(network, artefact, path, pictures=PICTURES[:1], bias={"b": 0.75}).holds
+    published = replace(artefact, card={**artefact.card, "paper": "004", "bytes": 123, "spread": {}})
+    assert export(network, published, path, pictures=PICTURES[:1], bias={"b": 0.75}).holds
     plain, moved = (featherseg.load(file).engine(PICTURES[0]) for file in (exported, path))
     assert np.abs(moved - plain - np.array([0, 0.75, 0, 0, 0], np.float32)[:, None, None]).max() < 1e-4
-    assert featherseg.load(path).artefact.card["export"]["bias"] == {"b": 0.75}
+    card = featherseg.load(path).artefact.card
+    assert card["export"]["bias"] == {"b": 0.75}
+    assert card["paper"] == "004"
+    assert not {"bytes", "spread"} & card.keys()
     with pytest.raises(FeathersegError, match="bias of class"):
         export(network, artefact, path, pictures=PICTURES[:1], bias={"z": 1.0})
 

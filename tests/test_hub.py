@@ -203,6 +203,18 @@ def test_from_pretrained_takes_names_and_paths(
         featherseg.from_pretrained(onnx)
 
 
+def test_a_folder_of_any_name_stands_for_the_only_network_in_it(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    write_network(folder / "street.onnx")
+    assert featherseg.load(folder, backend="onnxruntime").classes == CLASSES
+    shutil.copy(checkpoint, folder / "street.safetensors")
+    assert featherseg.from_pretrained(folder).num_classes == len(CLASSES)
+    write_network(folder / "field.onnx")
+    with pytest.raises(FeathersegError, match=r"got field\.onnx, street\.onnx, street\.safetensors: "):
+        featherseg.load(folder)
+
+
 def test_only_the_needed_file_is_fetched_and_once(hub: Hub, checkpoint: Path, tmp_path: Path) -> None:
     onnx = write_network(tmp_path / "tiny.onnx").read_bytes()
     hub.add("org/tiny", {"tiny.onnx": onnx, "tiny.safetensors": checkpoint.read_bytes(), "README.md": b"# tiny"})

@@ -417,6 +417,18 @@ def test_what_publish_did_not_write_is_not_replaced(tmp_path: Path, capsys: pyte
     assert "affnet-folder would be published both with its weights and without: remove that file first" in err
 
 
+def test_the_card_of_an_exported_file_tells_the_paper_and_the_versions(tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.touch()
+    machine = {"cpu": "a processor", "cores": 2, "python": "3.11.7", "versions": {"torch": "2.15.0"}}
+    network = {"model": {"name": "affnet"}, "paper": "004", "title": "AFFNet", "params": 1234}
+    write_card(file, {**network, "machine": machine})
+    said = (tmp_path / "net.md").read_text()
+    assert "- network: affnet (paper 004, AFFNet)\n" in said
+    assert "- size: 1,234 parameters\n" in said
+    assert "- versions: Python 3.11.7, torch 2.15.0\n" in said
+
+
 def test_an_export_beside_published_weights_has_a_card_of_its_own(tmp_path: Path) -> None:
     card, file = tmp_path / "net.md", tmp_path / "net.onnx"
     card.write_text(f"{PUBLISHED}\n# net\n")

@@ -72,3 +72,11 @@ def test_a_network_without_its_attention_is_still_under_the_protocol(zoo: Module
     command = "featherseg train hybrid_fusion_zoo_camvid data.root=camvid seed=1 model.attention=none"
     assert zoo.departures({"command": command}) == []
     assert zoo.departures({"command": f"{command} loss=wcel"}) == ["loss=wcel"]
+
+
+def test_the_weights_fit_into_the_repository() -> None:
+    places = (ROOT / "weights", ROOT / "src" / "featherseg" / "runtime" / "bundled")
+    sizes = {path: path.stat().st_size for folder in places for path in folder.iterdir()}
+    networks = sum(size for path, size in sizes.items() if path.suffix in (".safetensors", ".onnx"))
+    assert networks <= 32_000_000
+    assert sum(sizes.values()) <= 32 * 1024**2  # with cards and pictures

@@ -35,7 +35,7 @@ def load_pretrained(body: nn.Module, pretrained: str, *, imagenet_file: Callable
         raise FeathersegError(
             f"model.pretrained={path}",
             expected=f"the {len(wanted)} tensors of this backbone, in timm's or torchvision's names",
-            got=f"{len(tensors)} tensors, of which {len(found)} match by name"
+            got=f"{len(tensors)} tensors, of which {len(found)} match"
             + (
                 f", but {unlike} has shape {tuple(found[unlike].shape)}, not {tuple(wanted[unlike].shape)}"
                 if unlike
@@ -43,8 +43,27 @@ def load_pretrained(body: nn.Module, pretrained: str, *, imagenet_file: Callable
             ),
             remedy='take the weights of the same network, or pretrained="none"',
         )
+    for name, x in found.items():
+        if what := damage(name, x):
+            raise FeathersegError(
+                f"model.pretrained={path}: {name}",
+                expected="the weights of a trained network",
+                got=what,
+                remedy="take another file; one in 8 bits must be widened to floats first",
+            )
     body.load_state_dict(found, strict=False)
     _log.info("model.pretrained=%s: %d of the backbone's %d tensors taken", path, len(found), len(wanted))
+
+
+def damage(name: str, x: Tensor) -> str:
+    """What no trained network's tensor can be, though its shape fits; empty where nothing is wrong."""
+    if not x.is_floating_point():
+        return f"{x.dtype} without a scale"
+    if not x.isfinite().all():
+        return "values that are not finite"
+    if name.endswith("running_var") and (x < 0).any():
+        return "variances below 0"
+    return "" if x.dim() < 2 or x.any() else "zeros alone"
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

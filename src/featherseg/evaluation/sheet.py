@@ -15,7 +15,7 @@ from featherseg.runtime.pixels import Mask, Picture, colourise
 WIDTH = 240  # of a panel
 TITLE = 20  # height of the line of titles
 GAP = 4
-LIMIT = 120_000  # bytes of a sheet
+LIMIT = 60_000  # bytes of a sheet
 
 
 def spread(pictures: int, count: int = 3) -> tuple[int, ...]:

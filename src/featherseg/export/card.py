@@ -32,13 +32,15 @@ def card_lines(path: Path, card: dict[str, Any]) -> Iterator[str]:
     data, export = card.get("data", {}), card.get("export", {})
     machine = card.get("machine", {})
     facts = {
-        "network": fields_text(card["model"]) if "model" in card else None,
+        "network": network_text(card) if "model" in card else None,
+        "size": f"{card['params']:,} parameters" if "params" in card else None,
         "learned from": f"{data['format']} {data['train']}" if {"format", "train"} <= data.keys() else None,
         "chosen by": f"{data['format']} {data['val']}" if {"format", "val"} <= data.keys() else None,
         "terms": data.get("terms"),
         "recipe": card.get("recipe"),
         "seed": card.get("seed"),
         "trained on": hardware(machine) if machine else None,
+        "versions": versions_text(machine),
         "commit": machine.get("commit"),
         "file": f"{path.name}, {path.stat().st_size / 1e6:.2f} MB"
         + (f", weights {export['precision']}" if "precision" in export else ""),
@@ -100,6 +102,18 @@ def agreement_text(export: dict[str, Any]) -> str:
     """How far the file says the same as the network, and plainly where it does not."""
     equal = f"{100 * export['equal_pixels']:.3f} % equal pixels with the network"
     return equal if export["agrees"] else f"{equal}; it DOES NOT AGREE with it, and was kept by --force"
+
+
+def network_text(card: dict[str, Any]) -> str:
+    """Name, fields, and, where the card says it, the paper."""
+    paper = f"paper {card['paper']}, " if card.get("paper") else ""
+    return fields_text(card["model"]) + (f" ({paper}{card['title']})" if "title" in card else "")
+
+
+def versions_text(machine: dict[str, Any]) -> str:
+    """Python and libraries of the training; empty where nothing says it."""
+    numbers = {"Python": machine.get("python"), **(machine.get("versions") or {})}
+    return ", ".join(f"{name} {number}" for name, number in numbers.items() if number)
 
 
 def fields_text(part: dict[str, Any]) -> str:

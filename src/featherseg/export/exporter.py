@@ -43,6 +43,9 @@ MASKS = (OnnxTarget, OpenVINOTarget)
 """The kinds of file that can give labels, too."""
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+OF_ANOTHER_FILE = ("storage", "storage_costs", "bytes", "picture", "spread")
+"""What the card of published weights says of their own file and score."""
+
 INT8_DROP = 0.5  # mIoU points that 8 bits may cost where nothing else was said
 
 
@@ -142,7 +145,8 @@ def export(
                 f"{path.name} does not agree with the network", expected=agreement.tolerance, got=agreement.summary(),
                 remedy="nothing was written; keep such a file with --force",
             )  # fmt: skip
-        card = {**shippable(artefact.card), "name": path.stem}
+        card = {key: value for key, value in shippable(artefact.card).items() if key not in OF_ANOTHER_FILE}
+        card["name"] = path.stem
         card["export"] = {**said, **agreement.to_json()}
         card["network_scores"] = card.pop("scores", {})  # at the size, and without the bias, of the run
         if data is not None and agreement.after is not None:

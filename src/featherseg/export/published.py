@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from featherseg.export.card import fields_text, training_lines
+from featherseg.export.card import network_text, training_lines, versions_text
 from featherseg.runtime.card import PUBLISHED
 
 Card = dict[str, Any]
@@ -40,7 +40,6 @@ def facts(card: Card, where: str, scores: Card) -> dict[str, Any]:
     data, machine = card["data"], card["machine"]
     height, width = card["input_size"]
     low, high = scores["interval"]
-    versions = ", ".join(f"{name} {number}" for name, number in (machine.get("versions") or {}).items() if number)
     return {
         "network": network_text(card),
         f"mIoU on {data['format']} {where}": f"{percent(scores['miou'])} % ({percent(low)} to {percent(high)}: 95 % "
@@ -56,14 +55,8 @@ def facts(card: Card, where: str, scores: Card) -> dict[str, Any]:
         "epochs": f"{card['epochs_done']} of {card['epochs_asked']}; the weights are those of epoch {card['epoch']}",
         "began with": card["start"] if card["start"] != "random" else "random weights",
         "trained on": hardware_text(card),
-        "versions": f"Python {machine.get('python')}, {versions}, commit {machine.get('commit') or 'unknown'}",
+        "versions": f"{versions_text(machine)}, commit {machine.get('commit') or 'unknown'}",
     }
-
-
-def network_text(card: Card) -> str:
-    """Name, fields, and the paper."""
-    paper = f"paper {card['paper']}, " if card["paper"] else ""
-    return f"{fields_text(card['model'])} ({paper}{card['title']})"
 
 
 def seeds_text(seeds: Card, shipped: int) -> str:

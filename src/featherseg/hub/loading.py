@@ -105,8 +105,7 @@ def _in_folder(folder: Path, backend: str) -> Path:
     A run directory's checkpoint goes before its exported file, which may be older: training goes on, an export stays.
     The exported file is for those who have no torch, and for those who ask for its backend.
     """
-    names = (*CHECKPOINTS, *(f"{folder.resolve().name}{suffix}" for suffix in weights.SUFFIXES))
-    there = [folder / name for name in names if (folder / name).is_file()]
+    there = networks_in(folder)
     usable = [path for path in there if path.suffix in _suffixes(backend)]
     if usable:
         return usable[0]
@@ -114,9 +113,32 @@ def _in_folder(folder: Path, backend: str) -> Path:
         return there[0]  # whoever opens it says what must be installed
     raise FeathersegError(
         f"{folder}: the folder holds no trained network{'' if backend == 'auto' else f' that {backend} runs'}",
-        expected=" or ".join(name for name in names if backend in ("auto", backend_of(name))),
+        expected=" or ".join(name for name in own_names(folder) if backend in ("auto", backend_of(name))),
+        got=", ".join(path.name for path in networks_of_any_name(folder)) or "none",
         remedy="featherseg train writes a checkpoint after its first validation, featherseg export the other files",
     )
+
+
+def networks_in(folder: Path) -> list[Path]:
+    """The files of the network that a folder stands for: a run's, one named like the folder, else the only one."""
+    own = [folder / name for name in own_names(folder) if (folder / name).is_file()]
+    lone = networks_of_any_name(folder)
+    return own or (lone if len({path.stem for path in lone}) == 1 else [])
+
+
+def own_names(folder: Path) -> tuple[str, ...]:
+    """What a run directory's files are called, and files that are named like their folder."""
+    return *CHECKPOINTS, *(f"{folder.resolve().name}{suffix}" for suffix in weights.SUFFIXES)
+
+
+def networks_of_any_name(folder: Path) -> list[Path]:
+    """Everything in a folder that ends like a network and is no state of a run, the preferred kinds first."""
+    return [
+        path
+        for suffix in weights.SUFFIXES
+        for path in sorted(folder.glob(f"*{suffix}"))
+        if path.is_file() and not path.name.startswith((".", "state-"))
+    ]
 
 
 def _suffixes(backend: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from featherseg.hub.loading import CHECKPOINTS, is_name
+from featherseg.hub.loading import is_name, networks_in
 from featherseg.runtime import weights
 from featherseg.runtime.artefact import METADATA_KEY, Artefact
 from featherseg.runtime.card import is_card, shippable
@@ -73,9 +73,7 @@ def files_of(text: str) -> dict[str, Path]:
         weights.find(text)  # names the known ones
         found = weights.available()[text]
     elif path.is_dir():
-        name = path.resolve().name
-        own = [path / f"{name}{suffix}" for suffix in weights.SUFFIXES]
-        found = [file for file in (*(path / name for name in CHECKPOINTS), *own) if file.is_file()]
+        found = networks_in(path)
     elif path.suffix in weights.SUFFIXES and path.is_file():
         found = [file for file in map(path.with_suffix, weights.SUFFIXES) if file.is_file()]
     else:
