@@ -25,7 +25,7 @@ CANDIDATES = (
 )
 OPTIONS = (
     *("--size", "1024x2048", "--backend", "onnxruntime", "openvino", "--precision", "fp32", "bf16", "int8"),
-    *("--seconds", "240"),
+    *("--seconds", "240", "--memory"),
 )
 OUT = Path(__file__).parent / "results" / "end_to_end"
 

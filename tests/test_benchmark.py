@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from test_cli import BASE_INSTALL
 from tiny_onnx import CLASSES, STRIDE, striped, write_network
 
 from featherseg.app.cli import main
-from featherseg.benchmark import chart, limits, measuring, workshop
+from featherseg.benchmark import chart, limits, measuring, torch_subject, workshop
 from featherseg.benchmark.cases import Case, cases_of
 from featherseg.benchmark.contest import Contestant
 from featherseg.benchmark.counting import Counts, count_graph, macs_of
@@ -31,12 +32,16 @@ from featherseg.benchmark.tails import numpy_labels, torch_labels, write_with_ta
 from featherseg.benchmark.timing import SHORT_MS, Lap, Race, run_race, summary
 from featherseg.benchmark.workshop import Workshop
 from featherseg.export.openvino import OpenVINOTarget
+from featherseg.hub import load
 from featherseg.models import create_model
+from featherseg.models.checkpoint import save_checkpoint
 from featherseg.models.costs import BytesMoved, count_bytes_moved, count_macs
 from featherseg.models.engine import stripped
 from featherseg.runtime.artefact import Artefact, InputRule
 from featherseg.runtime.errors import FeathersegError
 from featherseg.runtime.labelling import label_scores
+from featherseg.runtime.mask_output import add_mask
+from featherseg.runtime.pixels import decoded
 from featherseg.runtime.weights import BUNDLED
 
 SIZE = (64, 96)
@@ -63,6 +68,14 @@ def case_of(text: str, folder: Path, **settings: Any) -> Case:
     (case,), left_out = cases_of(Plan(candidates=(text,), sizes=(SIZE,), threads=(1,), **settings), Workshop(folder))
     assert left_out == []
     return case
+
+
+def write_checkpoint(path: Path, rule: InputRule) -> None:
+    """Fast-SCNN with random weights."""
+    torch.manual_seed(0)
+    network = create_model("fast_scnn", num_classes=3)
+    artefact = Artefact(classes=CLASSES, input_rule=rule, stride=network.stride)
+    save_checkpoint(path, network.state_dict(), {"name": "fast_scnn"}, artefact)
 
 
 # --- turns ---
@@ -184,9 +197,14 @@ def test_the_usual_tail_gives_the_labels_of_label_scores(
         assert (labels != expected).mean() <= 1 / expected.size  # a tie within rounding
 
 
+@pytest.mark.parametrize("has_mask", [False, True])
 @pytest.mark.parametrize("align_corners", [False, True])
-def test_the_tail_in_the_graph_gives_the_same_labels(here: Path, align_corners: bool) -> None:
+def test_the_tail_in_the_graph_gives_the_same_labels(here: Path, align_corners: bool, has_mask: bool) -> None:
     write_network(here / "own.onnx", align_corners=align_corners)
+    if has_mask:  # as export --mask has it
+        model = onnx.load("own.onnx")
+        add_mask(model, align_corners=align_corners)
+        onnx.save(model, "own.onnx")
     picture = np.random.default_rng(5).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
     write_with_tail(here / "own.onnx", here / "labels.onnx", SIZE, align_corners=align_corners)
     graph, scores = AnyGraph("labels.onnx"), AnyGraph("own.onnx")
@@ -207,6 +225,31 @@ def test_all_tails_of_one_network(here: Path) -> None:
         masks.append(contestant.mask)
     assert (masks[0] == masks[1]).all()
     assert (masks[0] == masks[2]).mean() > 0.95  # labels of the network's size, brought to the picture's
+
+
+@pytest.mark.parametrize("rule", [InputRule(size=SIZE, fit="letterbox"), InputRule(size=(96, 64), fit="letterbox")])
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+def test_a_contestant_gives_the_mask_that_a_predictor_gives(here: Path, suffix: str, rule: InputRule) -> None:
+    """At the rule's own size as the rule has it, at another one stretched, as where a Predictor is told a size."""
+    write_network(here / "own.onnx", rule=rule)
+    write_checkpoint(here / "own.safetensors", rule)
+    contestant, predictor = Contestant(case_of(f"own{suffix}", here), here / "street.png"), load(f"own{suffix}", "cpu")
+    size = None if rule.size == SIZE else SIZE
+    prepared = predictor.prepare(here / "street.png", size)
+    value = contestant.subject.prepare(decoded(here / "street.png"))
+    assert contestant.subject.box == prepared.box
+    assert np.array_equal(np.asarray(value).reshape(prepared.framed.shape), prepared.framed)
+    contestant()
+    assert (contestant.mask == predictor(here / "street.png", size).mask).all()
+
+
+def test_a_picture_stays_with_pillow_until_it_is_resized(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contestant = Contestant(case_of("net.onnx", here), here / "street.png")
+    seen: list[object] = []
+    prepare = contestant.subject.prepare
+    monkeypatch.setattr(contestant.subject, "prepare", lambda picture: seen.append(picture) or prepare(picture))
+    contestant()
+    assert isinstance(seen[0], Image.Image)
 
 
 def test_the_street_has_boundaries_as_a_street_has() -> None:
@@ -275,7 +318,8 @@ def test_a_wrong_name_stops_before_anything_is_exported(here: Path, monkeypatch:
         (["net.onnx", "--precision", "bf16"], "an exported file has its own precision"),
         (["net.onnx", "--mode", "compiled"], "modes compiled are torch's"),
         (["net.onnx", "--batch", "2"], "batch; expected 1"),
-        (["foreign.onnx,tail=graph"], "the file says nothing of its classes"),
+        (["net.onnx", "--classes", "300"], "300 classes: trained networks and files have their own"),
+        (["foreign.onnx,tail=graph"], "foreign.onnx: tail graph is for files of featherseg"),
         (["fixed.onnx"], "fixed.onnx on onnxruntime: takes pictures of 32x32 only; got 64x96: benchmark it at --size"),
         (["net.onnx", "--picture", "gone.png"], "gone.png"),
         (["street.png"], "street.png: no network"),
@@ -290,12 +334,17 @@ def test_mistakes_are_one_line(words: list[str], said: str, here: Path, capfd: p
     assert said in err
 
 
-@pytest.mark.parametrize("option", [["--size", "own"], ["--size", "16x64"], ["--threads", "0"], ["--seconds", "0"]])
+@pytest.mark.parametrize(
+    "option",
+    [["--size", "own"], ["--size", "96"], ["--size", "16x64"], ["--threads", "0"], ["--seconds", "0"]],
+)
 def test_a_wrong_value_is_one_line(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["benchmark", "affnet-camvid", "--size", "64x96", *option])
     assert end.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert ("expected HEIGHTxWIDTH of 32 and more" in err) == (option[0] == "--size")
 
 
 # --- limits ---
@@ -478,13 +527,37 @@ def test_a_network_by_name_in_torch(here: Path) -> None:
     report = measuring.measure(plan)
     rows = report["results"]
     assert [row["precision"] for row in rows] == ["fp32", "bf16"]
-    macs = count_macs(create_model("spssnet", num_classes=4), (32, 64))
+    macs = count_macs(stripped(create_model("spssnet", num_classes=4)), (32, 64))
     assert all((row["weights"], row["macs"]) == ("random", macs) for row in rows)
     assert 0 < rows[0]["bytes_moved"] != rows[1]["bytes_moved"] > 0  # narrower maps, but weights cast anew
     assert all(row["file"] is None and row["boundary_cells"] == rows[0]["boundary_cells"] for row in rows)
     exact, plain = (Contestant(case_of(f"spssnet{tail}", here, backends=("torch",))) for tail in ("", ",tail=plain"))
     assert exact().keys() == plain().keys() == rows[0]["ms"].keys()
     assert (exact.mask == plain.mask).all()
+
+
+def test_torch_runs_what_a_predictor_runs(here: Path) -> None:
+    """Norms folded, fusions split but on a GPU; a library's network is as the library has it."""
+    case = case_of("affnet", here, backends=("torch",), num_classes=4)
+    whole = create_model("affnet", num_classes=4)
+    quick = stripped(create_model("affnet", num_classes=4))
+    assert torch_subject.macs_of(case) == count_macs(quick, SIZE) < count_macs(whole, SIZE)
+    assert torch_subject.macs_of(replace(case, device="cuda")) == count_macs(whole, SIZE)
+    assert torch_subject.bytes_moved_by(case) == count_bytes_moved(quick, SIZE)
+    assert Contestant(case).subject.forward.network.state_dict().keys() == quick.state_dict().keys()
+    library = case_of("lraspp", here, backends=("torch",), num_classes=4)
+    norms = [type(module) for module in Contestant(library).subject.forward.modules()].count(torch.nn.BatchNorm2d)
+    assert norms == [type(module) for module in create_model("lraspp", num_classes=4).modules()].count(
+        torch.nn.BatchNorm2d
+    )
+
+
+def test_a_checkpoint_is_counted_itself_whatever_lies_beside_it(here: Path) -> None:
+    write_checkpoint(here / "net.safetensors", InputRule())
+    case = case_of("net.safetensors", here)
+    macs, moved = measuring.counts_of(case, Workshop(here), lambda *_: pytest.fail("counted the file beside it"))
+    assert macs == count_macs(create_model("fast_scnn", num_classes=3), SIZE)
+    assert moved is not None
 
 
 def test_peak_memory_is_measured_in_another_process(here: Path) -> None:
@@ -497,11 +570,17 @@ def test_peak_memory_is_measured_in_another_process(here: Path) -> None:
 def test_who_has_a_place_in_the_picture() -> None:
     row = {"name": "a", "miou": 0.5, "scored_elsewhere": False}
     other = {"name": "b", "miou": 0.5, "scored_elsewhere": True, "scored_at": [64, 96]}
-    points, left_out = chart.placed([row, other, {"name": "c", "miou": None}, {"name": "d", "miou": None}])
+    own = {"name": "e", "miou": 0.5, "scored_elsewhere": True, "scored_at": None}
+    points, left_out = chart.placed([row, other, {"name": "c", "miou": None}, {"name": "d", "miou": None}, own])
     assert points == [row]
-    assert left_out == ["b: its score was measured at 64x96", "c, d: no score on its card"]
+    assert left_out == [
+        "b: its score was measured at 64x96",
+        "c, d: no score on its card",
+        "e: its score was measured at the pictures' own sizes",
+    ]
     assert measuring.alike([448, 592], (448, 600))
     assert not measuring.alike([448, 592], (720, 960))
+    assert not measuring.alike(None, (448, 592))  # which may be any
 
 
 def test_networks_by_name_need_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,7 @@ def test_from_labelled_pictures_to_a_mask(
         (["--data", "folder"], "--data is the layout of --root"),
         (["--calibrate", str(photo.parent), "--split", "val"], "--split is of labelled pictures"),
         (["--calibrate", str(photo.parent), "--root", str(data)], "--calibrate in fp32: nothing is calibrated"),
+        (["--calibrate", str(photo.parent), "--max-drop", "1"], "--max-drop; expected labelled pictures"),
         (["--split", "test"], "test"),  # of the run's own pictures
     ):
         code, out, err = said(capsys, "export", str(run), "--to", "onnx", *words)
@@ -121,6 +122,10 @@ def test_from_labelled_pictures_to_a_mask(
         (["export", "nothing-such", "--to", "onnx"], "nothing-such"),
         (["export", "x", "--to", "onx"], "onnx"),
         (["export", "x", "--to", "onnx", "--device", "tpu"], "choose from"),
+        (["export", "x", "--to", "onnx", "--size", "10x64"], "files take sides of 32 and more; got '10x64'"),
+        (["export", "x", "--to", "onnx", "--max-drop", "-1"], "--max-drop: expected mIoU points, 0 or more"),
+        (["export", "x", "--to", "onnx", "--precision", "bf16"], "got bf16: --to openvino has bf16"),
+        (["export", "x", "--to", "torch", "--precision", "fp16"], "--to onnx and --to openvino have fp16"),
         (["train", "affnet_folder", "--device", "tpu"], "choose from"),
         (["trane"], "did you mean 'train'"),
     ],

@@ -16,6 +16,7 @@ from tiny_onnx import CLASSES, STRIDE, foreign_artefact, striped, write_network
 
 import featherseg
 from featherseg import hub
+from featherseg.benchmark.graphs import AnyGraph
 from featherseg.runtime import (
     Artefact,
     FeathersegError,
@@ -28,6 +29,7 @@ from featherseg.runtime import (
     weights,
 )
 from featherseg.runtime.engines import BACKENDS, Backend
+from featherseg.runtime.errors import first_line
 from featherseg.runtime.predictor import prepare
 
 RULES = [
@@ -191,6 +193,48 @@ def test_a_foreign_file_is_served_by_the_numpy_twin(tmp_path: Path) -> None:
     assert thirds(Predictor(engine, artefact)(picture).mask) == [0, 1, 2]
 
 
+def with_outputs(path: Path, *names: str) -> Path:
+    """The foreign network with one more output for every name; all are its scores."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(write_network(path, foreign=True, output="y"))
+    for name in names:
+        model.graph.node.append(onnx.helper.make_node("Identity", ["y"], [name]))
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, "h", "w"])
+        model.graph.output.insert(0, value)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"), [((), "y"), (("logits", "aux"), "logits"), (("Output", "aux"), "Output"), (("aux",), None)]
+)
+def test_of_several_outputs_the_one_named_as_scores_are(
+    tmp_path: Path, names: tuple[str, ...], taken: str | None
+) -> None:
+    path = with_outputs(tmp_path / "net.onnx", *names)
+    for open_graph in (
+        lambda: OnnxEngine(path, artefact=foreign_artefact()).output.name,
+        lambda: AnyGraph(path).output,
+    ):
+        if taken is not None:
+            assert open_graph() == taken
+            continue
+        with pytest.raises(FeathersegError, match=r"could be the scores; expected one, .* got aux, y: name it so"):
+            open_graph()
+
+
+def test_a_foreign_file_of_several_pictures_is_refused_on_opening(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = write_network(tmp_path / "net.onnx", foreign=True)
+    model = onnx.load(path)
+    for item in (*model.graph.input, *model.graph.output):
+        item.type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(model, path)
+    for open_graph in (lambda: OnnxEngine(path, artefact=foreign_artefact()), lambda: AnyGraph(path)):
+        with pytest.raises(FeathersegError, match="takes 4 pictures at a time: export it with a batch of 1"):
+            open_graph()
+
+
 def test_an_artefact_for_a_file_that_has_its_own_is_refused(network: Path) -> None:
     with pytest.raises(FeathersegError, match="describes itself"):
         OnnxEngine(network, artefact=foreign_artefact())
@@ -324,6 +368,7 @@ def test_a_weights_folder_is_a_path_too(tmp_path: Path) -> None:
         ("net.onnx", {"backend": "tensorrt"}, "backend; expected one of auto, onnxruntime"),
         ("net.onnx", {"device": "tpu"}, "device; expected one of"),
         ("net.xml", {}, r"net\.(bin: there is no such file|xml: needs the package openvino)"),
+        ("net.xml", {"device": "cuda"}, r"net\.xml: (OpenVINO runs on the CPU here|needs the package openvino)"),
         ("net.txt", {}, r"net\.txt: no network; expected a file ending in"),
         ("net.pte", {}, r"net\.pte: is run by ExecuTorch, in a program of its own; expected a file ending in"),
     ],
@@ -337,6 +382,34 @@ def test_what_cannot_be_loaded_is_said(
         (tmp_path / empty).touch()
     with pytest.raises(FeathersegError, match=match):
         hub.load(name, **options)
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".bin"])
+def test_a_cut_openvino_file_is_said_in_words(tmp_path: Path, suffix: str) -> None:
+    OpenVINOTarget = pytest.importorskip("featherseg.export.openvino").OpenVINOTarget
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("openvino")
+    target, source = OpenVINOTarget(), write_network(tmp_path / "net.onnx")
+    target.write(target.convert(onnx.load(source), "fp32"), OnnxEngine(source).artefact, tmp_path / "net.xml")
+    damaged = (tmp_path / "net.xml").with_suffix(suffix)
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    with pytest.raises(FeathersegError, match="is not a file that OpenVINO can read") as caught:
+        hub.load(tmp_path / "net.xml")
+    assert ".cpp" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Exception from src/core.cpp:84:\nCheck 'a == b' failed at src/model.cpp:219:\nNo tag\n\n", "No tag"),
+        ("\n  one\ntwo", "one"),
+        ("Load model failed: at net.cc:7 with 3 inputs", "Load model failed: at net.cc:7 with 3 inputs"),
+        ("src/core.cpp:84:", "RuntimeError"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_of_a_library_s_error_the_line_that_says_something(text: str, said: str) -> None:
+    assert first_line(RuntimeError(text)) == said
 
 
 def test_the_ground_floor_needs_no_torch(network: Path, tmp_path: Path) -> None:

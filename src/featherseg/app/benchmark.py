@@ -25,16 +25,17 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from featherseg.app.arguments import parse_size, require_folder
 from featherseg.app.progress import Bar
-from featherseg.benchmark.plan import ASKED, DEVICES, MODES, Plan
+from featherseg.benchmark.plan import ASKED, DEVICES, MODES, NUM_CLASSES, Plan
 from featherseg.benchmark.timing import Race
 from featherseg.runtime.engines import BACKENDS
 from featherseg.runtime.machine import usable_cores
-from featherseg.runtime.pixels import write_atomically
+from featherseg.runtime.pixels import CELL, write_atomically
 
 SECONDS = 20.0
 
@@ -67,11 +68,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=parse_count,
         default=[usable_cores()],
-        help="numbers of threads (default: all cores)",
+        help="numbers of threads (default: all cores that this process may use)",
     )
     parser.add_argument("--batch", nargs="+", type=parse_count, default=[1], help="pictures at a time, in torch")
     parser.add_argument("--device", default="cpu", choices=DEVICES, help="where it runs (default: cpu)")
-    parser.add_argument("--classes", type=parse_count, default=19, help="of networks by name (default: %(default)s)")
+    parser.add_argument("--classes", type=parse_count, help=f"of networks by name (default: {NUM_CLASSES})")
     parser.add_argument(
         "--picture",
         type=Path,
@@ -164,10 +165,11 @@ def write_text(path: Path, text: str) -> None:
 
 def parse_sides(text: str) -> tuple[int, int]:
     """``HxW`` -> (height, width), 32 and more, the least a network takes."""
-    size = parse_size(text) if text != "own" else None
-    if not isinstance(size, tuple) or min(size) < 32:
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH of 32 and more, as 576x768; got {text!r}")
-    return size
+    with suppress(argparse.ArgumentTypeError):
+        size = parse_size(text)
+        if isinstance(size, tuple) and min(size) >= CELL:
+            return size
+    raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH of {CELL} and more, as 576x768; got {text!r}")
 
 
 def parse_count(text: str) -> int:

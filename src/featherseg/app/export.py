@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ from featherseg.hub import CHECKPOINTS, locate, repository_of
 from featherseg.models.checkpoint import load_checkpoint
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
-from featherseg.runtime.pixels import PICTURE_SUFFIXES, Picture, read_image
+from featherseg.runtime.pixels import CELL, PICTURE_SUFFIXES, Picture, read_image
+from featherseg.runtime.predictor import Size
 
 COMPARED = 5  # pictures that the agreement is measured on
 CALIBRATED = 32  # pictures that the ranges of 8 bits are measured on
@@ -65,7 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=parse_size,
+        type=parse_seen,
         metavar="own|HxW",
         help="the size at which the file is to see pictures, and is scored (default: the one of the run)",
     )
@@ -75,7 +77,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", type=Path, metavar="DIR", help="a folder of pictures without labels, to compare and calibrate on"
     )
-    parser.add_argument("--max-drop", type=float, metavar="POINTS", help="mIoU points that the file may lose at most")
+    parser.add_argument(
+        "--max-drop", type=parse_points, metavar="POINTS", help="mIoU points that the file may lose at most"
+    )
     parser.add_argument(
         "--bias",
         nargs="+",
@@ -93,12 +97,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, prove, measure, report."""
+    require_precision(args.to, args.precision)
     checkpoint = locate(args.model, "torch")
     network, artefact = load_checkpoint(checkpoint)
     if args.size is not None:
         size = None if args.size == "own" else args.size
         artefact = replace(artefact, input_rule=replace(artefact.input_rule, size=size))
     data = labelled(args, artefact)
+    if args.max_drop is not None and data is None:
+        raise FeathersegError(
+            "--max-drop",
+            expected="labelled pictures to measure mIoU on",
+            got="none",
+            remedy="name them with --data FORMAT --root DIR, or leave it out",
+        )
     pictures = pictures_to_compare(args, data)
     fetched = repository_of(args.model)  # the hub's cache is not ours to write into
     place = checkpoint if fetched is None else Path(f"{fetched.name}.safetensors")
@@ -125,6 +137,35 @@ def run(args: argparse.Namespace) -> int:
     report = {"file": str(out), "bytes": size, "precision": args.precision, **agreement.to_json()}
     print(json.dumps(report) if args.json else report_text(report))
     return 0
+
+
+def require_precision(to: str, precision: str) -> None:
+    """Refuse a precision that this kind of file does not have; the message names the kinds that do."""
+    if precision in TARGETS[to].precisions:
+        return
+    having = [f"--to {name}" for name, target in TARGETS.items() if precision in target.precisions]
+    raise FeathersegError(
+        f"--to {to}: precision",
+        expected=" or ".join(TARGETS[to].precisions),
+        got=precision,
+        remedy=f"{' and '.join(having)} {'has' if len(having) == 1 else 'have'} {precision}",
+    )
+
+
+def parse_seen(text: str) -> Size:
+    """``own``, or ``HxW`` of the sides that files take."""
+    size = parse_size(text)
+    if isinstance(size, tuple) and min(size) < CELL:
+        raise argparse.ArgumentTypeError(f"files take sides of {CELL} and more; got {text!r}")
+    return size
+
+
+def parse_points(text: str) -> float:
+    """mIoU points, 0 or more."""
+    with suppress(ValueError):
+        if float(text) >= 0:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected mIoU points, 0 or more; got {text!r}")
 
 
 def parse_bias(word: str) -> tuple[str, float]:

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from featherseg.benchmark.graphs import AnyGraph
-from featherseg.benchmark.plan import Candidate, Plan, Size
+from featherseg.benchmark.plan import NUM_CLASSES, Candidate, Plan, Size
 from featherseg.benchmark.workshop import Network, Workshop, is_network
 from featherseg.hub import locate
 from featherseg.runtime.engines import backend_of, require_installed
@@ -71,7 +71,13 @@ def cases_of(plan: Plan, workshop: Workshop) -> tuple[list[Case], list[str]]:
     cases: list[Case] = []
     left_out: list[str] = []
     candidates = [Candidate.parse(text) for text in plan.candidates]
-    networks = [network_of(candidate, plan.num_classes) for candidate in candidates]  # a wrong name stops here
+    num_classes = plan.num_classes or NUM_CLASSES
+    networks = [network_of(candidate, num_classes) for candidate in candidates]  # a wrong name stops here
+    if plan.num_classes is not None and not any(networks):
+        raise FeathersegError(
+            f"{plan.num_classes} classes: trained networks and files have their own",
+            remedy="leave the classes out, or name a network",
+        )
     for candidate, network in zip(candidates, networks, strict=True):
         before = len(cases)
         refusals: list[FeathersegError] = []

@@ -23,8 +23,8 @@ def placed(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
         if row["miou"] is None:
             absent.setdefault("no score on its card", []).append(row["name"])
         elif row["scored_elsewhere"]:
-            height, width = row["scored_at"]
-            absent.setdefault(f"its score was measured at {height}x{width}", []).append(row["name"])
+            size = "the pictures' own sizes" if row["scored_at"] is None else "x".join(map(str, row["scored_at"]))
+            absent.setdefault(f"its score was measured at {size}", []).append(row["name"])
         else:
             points.append(row)
     return points, [f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in absent.items()]

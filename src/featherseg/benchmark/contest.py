@@ -12,7 +12,7 @@ from featherseg.benchmark.street import boundary_cells, street_picture, street_s
 from featherseg.benchmark.subjects import open_subject
 from featherseg.benchmark.tails import Labels
 from featherseg.benchmark.timing import Lap
-from featherseg.runtime.pixels import Picture, read_image
+from featherseg.runtime.pixels import Picture, decoded, size_of
 
 STAGES = ("decode", "prepare", "network", "labels")
 
@@ -34,7 +34,7 @@ class Contestant:
     def __init__(self, case: Case, picture: Path | None = None) -> None:
         self.case, self.subject = case, open_subject(case)
         self.picture: Path | Picture = street_picture(case.size) if picture is None else picture
-        value = self.subject.prepare(read_image(self.picture))
+        value = self.subject.prepare(decoded(self.picture))
         scores = self.subject.scores_of(self.subject.network(value))
         if scores is not None and case.network is not None:
             self.subject.stand_in = scores = street_scores((scores.shape[0], scores.shape[1], scores.shape[2]))
@@ -44,13 +44,13 @@ class Contestant:
         """One picture from end to end."""
         subject, processor = self.subject, time.process_time()
         clock = [time.perf_counter()]
-        picture = read_image(self.picture)
+        picture = decoded(self.picture)
         clock.append(time.perf_counter())
         value = subject.prepare(picture)
         clock.append(time.perf_counter())
         result = subject.network(value)
         clock.append(time.perf_counter())
-        self.mask = subject.labels(result, (picture.shape[0], picture.shape[1]))
+        self.mask = subject.labels(result, size_of(picture))
         clock.append(time.perf_counter())
         lap = dict(zip(STAGES, (1000 * np.diff(clock)).tolist(), strict=True))
         lap["total"] = 1000 * (clock[-1] - clock[0])

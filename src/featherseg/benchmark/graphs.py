@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, Preprocessing
-from featherseg.runtime.engines import ONNXRUNTIME_SILENT, PROVIDERS
+from featherseg.runtime.engines import ONNXRUNTIME_SILENT, PROVIDERS, require_one_picture, the_scores
 from featherseg.runtime.errors import FeathersegError, first_line
 
 Picture = npt.NDArray[np.uint8]
@@ -88,6 +88,7 @@ def picture_input(session: Any, path: str) -> PictureInput:
     inputs = session.get_inputs()
     if len(inputs) == 1 and len(inputs[0].shape) == 4:
         shape, kind = inputs[0].shape, inputs[0].type
+        require_one_picture(shape, path)
         if kind == "tensor(uint8)" and shape[3] == 3:
             return PictureInput(inputs[0].name, "NHWC", fixed(shape[1:3]))
         if kind == "tensor(float)" and (shape[1] == 3 or not isinstance(shape[1], int)):
@@ -102,9 +103,10 @@ def picture_input(session: Any, path: str) -> PictureInput:
 def picture_output(session: Any, path: str) -> tuple[str, Literal["scores", "labels"]]:
     """The name of the output that holds a value for every place of the picture, and what it is."""
     outputs = session.get_outputs()
-    for item in sorted(outputs, key=lambda output: output.name != "scores"):
-        if item.type in ("tensor(float)", "tensor(float16)") and len(item.shape) == 4:
-            return item.name, "scores"
+    scores = [item for item in outputs if item.type in ("tensor(float)", "tensor(float16)") and len(item.shape) == 4]
+    if scores:
+        return the_scores(scores, path).name, "scores"
+    for item in outputs:
         if "int" in item.type and len(item.shape) in (3, 4):
             return item.name, "labels"
     raise FeathersegError(

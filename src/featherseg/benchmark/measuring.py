@@ -17,7 +17,7 @@ from featherseg.benchmark.counting import Counts, count_graph
 from featherseg.benchmark.layers import Layer, layers_of, tells_layers
 from featherseg.benchmark.limits import Limits
 from featherseg.benchmark.memory import peak_memory
-from featherseg.benchmark.plan import Plan, check
+from featherseg.benchmark.plan import NUM_CLASSES, Plan, check
 from featherseg.benchmark.tails import tail_text
 from featherseg.benchmark.timing import Lap, run_race, summary
 from featherseg.benchmark.workshop import Workshop
@@ -107,22 +107,21 @@ def counts_of(
 ) -> tuple[int | None, int | None]:
     """Multiply-accumulates and bytes moved for one picture, each None where nothing tells it.
 
-    They are those of the ONNX file. Another file of the same network, beside it, shares the first; what it moves
-    depends on what runs it. Torch calls one operation after the other, which is counted; compiled it fuses them.
+    Of exported files they are those of the ONNX file. An OpenVINO file, beside it, shares the first; what it moves is
+    not known. Of torch they are those of the network that runs, one operation after the other; compiled it fuses them.
     """
+    if case.backend == "torch":
+        from featherseg.benchmark.torch_subject import bytes_moved_by, macs_of
+
+        return macs_of(case), None if case.mode == "compiled" else bytes_moved_by(case)
     own = Path(case.file) if case.file.endswith(".onnx") else None
     if case.network is not None:
         graph = own or workshop.made.get(("onnx", case.network))
     else:
         graph = own or Path(case.file).with_suffix(".onnx")
-    found = count(graph, case.size) if graph is not None and graph.is_file() else None
-    if case.backend == "torch":
-        from featherseg.benchmark.torch_subject import bytes_moved_by, macs_of
-
-        macs = found.macs if found else macs_of(case.network, case.file, case.size)
-        return macs, None if case.mode == "compiled" else bytes_moved_by(case)
-    if found is None:
+    if graph is None or not graph.is_file():
         return None, None
+    found = count(graph, case.size)
     return found.macs, found.bytes_moved if graph == own else None
 
 
@@ -226,9 +225,9 @@ def score_of(artefact: Artefact | None) -> tuple[float | None, list[int] | None]
 
 
 def alike(scored_at: Sequence[int] | None, size: tuple[int, int]) -> bool:
-    """Whether a score was measured at about this size; at the pictures' own size it may have been."""
+    """Whether a score was measured at about this size; at the pictures' own sizes nothing says that it was."""
     if scored_at is None:
-        return True
+        return False
     ratio = scored_at[0] * scored_at[1] / (size[0] * size[1])
     return 1 - SAME_SIZE < ratio < 1 + SAME_SIZE
 
@@ -240,7 +239,7 @@ def settings_of(plan: Plan, *, rounds: int) -> dict[str, Any]:
         "seed": plan.race.seed,
         "pause_ms": 1000 * plan.race.pause,
         "picture": "a street in memory, of the network's size" if plan.picture is None else str(plan.picture),
-        "num_classes": plan.num_classes,
+        "num_classes": plan.num_classes or NUM_CLASSES,
     }
 
 

@@ -17,6 +17,7 @@ from featherseg.runtime.machine import usable_cores
 MODES = ("eager", "channels_last", "compiled", "cudagraph")
 ASKED = ("fp32", "bf16", "int8")
 DEVICES = ("cpu", "cuda")
+NUM_CLASSES = 19
 
 Size = tuple[int, int]
 
@@ -33,7 +34,7 @@ class Plan:
         threads: numbers of threads; all cores by default.
         batches: pictures at a time; more than one in torch only.
         device: cpu, or cuda.
-        num_classes: of networks by name.
+        num_classes: of networks by name; None: `NUM_CLASSES`.
         picture: a file that is decoded and resized within each call; None: a street, in memory, of the network's size.
         memory: whether the peak memory is measured, each case in a process of its own.
         layers: whether each layer of the exported files is timed, too, after the race.
@@ -47,7 +48,7 @@ class Plan:
     threads: tuple[int, ...] = field(default_factory=lambda: (usable_cores(),))
     batches: tuple[int, ...] = (1,)
     device: str = "cpu"
-    num_classes: int = 19
+    num_classes: int | None = None
     picture: Path | None = None
     memory: bool = False
     layers: bool = False

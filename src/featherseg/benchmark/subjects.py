@@ -11,10 +11,12 @@ from PIL import Image
 from featherseg.benchmark.cases import OWN, Case
 from featherseg.benchmark.graphs import AnyGraph
 from featherseg.benchmark.plan import Size
-from featherseg.benchmark.tails import Labels, Scores, tail_labels
+from featherseg.benchmark.tails import Labels, Scores, plain_labels
 from featherseg.runtime.artefact import Artefact, InputRule
+from featherseg.runtime.axes import Box
 from featherseg.runtime.engines import open_engine
-from featherseg.runtime.pixels import Picture
+from featherseg.runtime.labelling import label_scores
+from featherseg.runtime.pixels import Pixels
 from featherseg.runtime.predictor import prepare
 
 
@@ -24,22 +26,26 @@ class Subject(ABC):
     Attributes:
         case: what it was opened from.
         artefact: what it says of itself; None for a foreign file.
+        rule: how it sees a picture.
+        box: where in its input the latest picture lies.
         precision: what it calculates in: fp32, bf16, int8; "unknown" for a foreign file.
         stand_in: scores (C,h,w) that labels are made of instead of its own.
         device_ms: milliseconds that the last picture took on the device itself; None where nothing measures that.
     """
 
+    box: Box
     stand_in: Scores | None = None
     device_ms: float | None = None
 
     def __init__(self, case: Case, artefact: Artefact | None) -> None:
         self.case, self.artefact = case, artefact
+        self.rule = rule_of(case, artefact)
         self.align_corners = artefact is not None and artefact.align_corners
         self.precision = own_precision(artefact) if case.precision == OWN else case.precision
 
-    def prepare(self, picture: Picture) -> Any:
-        """uint8 (H,W,3) -> what the network takes, as a Predictor does it."""
-        framed, _ = prepare(picture, InputRule(size=self.case.size))
+    def prepare(self, picture: Pixels) -> Any:
+        """A picture -> what the network takes, uint8 (H,W,3) of the case's size, by what a Predictor calls."""
+        framed, self.box = prepare(picture, self.rule)
         return framed
 
     @abstractmethod
@@ -51,7 +57,13 @@ class Subject(ABC):
         if result.ndim == 2:
             return fitted(result.astype(np.uint8), size)
         scores = result if self.stand_in is None else self.stand_in
-        return tail_labels(self.case.tail, scores, size, align_corners=self.align_corners, threads=self.case.threads)
+        if self.case.tail == "exact":
+            return self.exact_labels(scores, size)
+        return plain_labels(scores, size, align_corners=self.align_corners, threads=self.case.threads)
+
+    def exact_labels(self, scores: Scores, size: Size) -> Labels:
+        """float32 (C,h,w) -> uint8 (H,W) by the tail "exact", as a Predictor makes them."""
+        return label_scores(scores, size, align_corners=self.align_corners, frame=self.case.size, box=self.box)
 
     def scores_of(self, result: Any) -> Scores | None:
         """float32 (C,h,w); None where the network gives labels."""
@@ -77,7 +89,7 @@ class GraphSubject(Subject):
         self.graph = graph
         super().__init__(case, graph.artefact)
 
-    def prepare(self, picture: Picture) -> Any:
+    def prepare(self, picture: Pixels) -> Any:
         """With mean and std where the graph wants them applied."""
         return self.graph.input.value(super().prepare(picture))
 
@@ -97,6 +109,16 @@ def open_subject(case: Case) -> Subject:
         if graph.artefact is None or graph.gives == "labels":
             return GraphSubject(case, graph)
     return EngineSubject(case)
+
+
+def rule_of(case: Case, artefact: Artefact | None) -> InputRule:
+    """The case's size, stretched to as by a Predictor that is told a size; a letterbox of just that size stays one.
+
+    Other tails than the exact one know no letterbox. A rule by area would leave the case's size.
+    """
+    own = InputRule() if artefact is None else artefact.input_rule
+    boxed = own.fit == "letterbox" and own.size == case.size and case.tail == "exact"
+    return own if boxed else InputRule(size=case.size)
 
 
 def own_precision(artefact: Artefact | None) -> str:

@@ -55,7 +55,7 @@ count, not a measurement: inputs, outputs and weights of every operation, in onn
 SLOWEST = 20
 """Layers that a report for people names; the JSON has all."""
 
-ELSEWHERE = "* measured at another size than the one timed here."
+ELSEWHERE = "* measured at another size than the one timed here, or at the pictures' own sizes."
 RANDOM = "Labels of networks with random weights are made from scores as of a street, the same for all."
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from featherseg.runtime.engines import BACKENDS
-from featherseg.runtime.labelling import label_scores
 from featherseg.runtime.mask_output import add_mask
 
 Scores = npt.NDArray[np.float32]
@@ -24,10 +23,8 @@ Size = tuple[int, int]
 TAILS = ("exact", "plain", "graph")
 
 
-def tail_labels(tail: str, scores: Scores, size: Size, *, align_corners: bool, threads: int) -> Labels:
-    """float32 (C,h,w) -> uint8 (H,W) by the tail "exact" or "plain"; torch takes so many threads, numpy one."""
-    if tail == "exact":
-        return label_scores(scores, size, align_corners=align_corners)
+def plain_labels(scores: Scores, size: Size, *, align_corners: bool, threads: int) -> Labels:
+    """float32 (C,h,w) -> uint8 (H,W) by the tail "plain"; torch takes so many threads, numpy one."""
     if BACKENDS["torch"].installed():
         return torch_labels(scores, size, align_corners=align_corners, threads=threads)
     return numpy_labels(scores, size, align_corners=align_corners)
@@ -79,7 +76,8 @@ def neighbours(
 def write_with_tail(source: Path, target: Path, size: Size, *, align_corners: bool) -> None:
     """A copy of an exported file that takes pictures of one size and gives labels, uint8 (1,H,W).
 
-    Needs onnx. The size is fixed because that is how the graph runs fastest.
+    Needs onnx. The size is fixed because that is how the graph runs fastest. A file exported with a mask has these very
+    operations already.
     """
     import onnx
 
@@ -87,7 +85,8 @@ def write_with_tail(source: Path, target: Path, size: Size, *, align_corners: bo
     for dimension, side in zip(model.graph.input[0].type.tensor_type.shape.dim[1:3], size, strict=True):
         dimension.ClearField("dim_param")
         dimension.dim_value = side
-    add_mask(model, align_corners=align_corners)
+    if all(output.name != "mask" for output in model.graph.output):
+        add_mask(model, align_corners=align_corners)
     mask = next(output for output in model.graph.output if output.name == "mask")
     del model.graph.output[:], model.graph.value_info[:]  # shapes of any size; onnxruntime finds those of this one
     model.graph.output.append(mask)

@@ -19,10 +19,9 @@ from featherseg.benchmark.tails import Labels, Scores
 from featherseg.benchmark.workshop import Network
 from featherseg.models.base import SegNetwork
 from featherseg.models.checkpoint import load_checkpoint
-from featherseg.models.engine import Normalise, choose_device
-from featherseg.runtime.artefact import Preprocessing
-from featherseg.runtime.labelling import label_scores
-from featherseg.runtime.pixels import Picture
+from featherseg.models.engine import Normalise, choose_device, stripped
+from featherseg.runtime.artefact import Artefact, Preprocessing
+from featherseg.runtime.pixels import Pixels
 
 GEMM_SIDE = 8192
 COPY_BYTES = 1 << 30
@@ -49,12 +48,12 @@ class TorchSubject(Subject):
     given: Tensor | None = None  # the scores that stand in, on the device
 
     def __init__(self, case: Case) -> None:
-        network, artefact = load_checkpoint(Path(case.file)) if case.network is None else case.network.build()
-        super().__init__(case, artefact)
         self.device = choose_device(case.device)
+        network, artefact = as_run(case.network, case.file, case.device)
+        super().__init__(case, artefact)
         torch.backends.cudnn.benchmark = True  # sizes stay the same
         layout = torch.contiguous_format if case.mode == "eager" else torch.channels_last
-        network = network.deployed().eval().to(memory_format=layout)
+        network = network.to(memory_format=layout)
         module = PicturesToScores(network, artefact.preprocessing, layout).to(self.device).eval()
         self.forward: Callable[[Tensor], Tensor] = module
         if case.mode == "compiled":
@@ -66,7 +65,7 @@ class TorchSubject(Subject):
         if case.mode == "cudagraph":
             self.forward = self.captured(module)
 
-    def prepare(self, picture: Picture) -> Tensor:
+    def prepare(self, picture: Pixels) -> Tensor:
         """uint8 (N,H,W,3), the picture as many times as the batch is large; still in the host's memory."""
         framed = torch.from_numpy(super().prepare(picture))
         return framed.expand(self.case.batch, -1, -1, -1).contiguous()
@@ -91,7 +90,7 @@ class TorchSubject(Subject):
             self.given = torch.from_numpy(self.stand_in).to(result.device) if self.given is None else self.given
             result = self.given.expand(len(result), -1, -1, -1)
         if self.case.tail == "exact":
-            each = [label_scores(scores, size, align_corners=self.align_corners) for scores in result.cpu().numpy()]
+            each = [self.exact_labels(scores, size) for scores in result.cpu().numpy()]
             return each[0]
         with torch.no_grad():
             full = torch.nn.functional.interpolate(result, size=size, mode="bilinear", align_corners=self.align_corners)
@@ -135,26 +134,39 @@ def first_use() -> None:
     torch.nn.functional.conv2d(one, one)
 
 
+def as_run(network: Network | None, file: str, device: str) -> tuple[SegNetwork, Artefact]:
+    """What runs on "cpu" or "cuda", and what it says of itself: the network in the form in which a Predictor runs it.
+
+    A library's by name stays as the library has it: that is what one would run instead.
+    """
+    built, artefact = load_checkpoint(Path(file)) if network is None else network.build()
+    if network is not None and network.is_of_a_library:
+        return built, artefact
+    return stripped(built, torch.device(device)), artefact
+
+
+def macs_of(case: Case) -> int:
+    """Multiply-accumulates of one picture."""
+    return _macs(case.network, case.file, case.size, case.device)
+
+
 @lru_cache(maxsize=64)
-def macs_of(network: Network | None, file: str, size: Size) -> int:
-    """Multiply-accumulates of one picture; each network, file and size once."""
+def _macs(network: Network | None, file: str, size: Size, device: str) -> int:
     from featherseg.models.costs import count_macs
 
-    built, _ = load_checkpoint(Path(file)) if network is None else network.build()
-    return count_macs(built, size)
+    return count_macs(as_run(network, file, device)[0], size)
 
 
 def bytes_moved_by(case: Case) -> int:
     """Bytes moved for one picture, as torch calls the operations of a case one by one."""
-    return _bytes_moved(case.network, case.file, case.size, case.precision == "bf16")
+    return _bytes_moved(case.network, case.file, case.size, case.device, case.precision == "bf16")
 
 
 @lru_cache(maxsize=64)
-def _bytes_moved(network: Network | None, file: str, size: Size, bf16: bool) -> int:
+def _bytes_moved(network: Network | None, file: str, size: Size, device: str, bf16: bool) -> int:
     from featherseg.models.costs import count_bytes_moved
 
-    built, _ = load_checkpoint(Path(file)) if network is None else network.build()
-    return count_bytes_moved(built.deployed(), size, bf16=bf16)
+    return count_bytes_moved(as_run(network, file, device)[0], size, bf16=bf16)
 
 
 def gpu_limits(precisions: set[str]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featherseg.benchmark.graphs import AnyGraph
 from featherseg.benchmark.street import street_picture
 from featherseg.benchmark.tails import write_with_tail
 from featherseg.hub.loading import is_name
@@ -40,6 +41,14 @@ class Network:
         from featherseg.models import model_config
 
         model_config(self.name, **dict(self.fields))
+
+    @property
+    def is_of_a_library(self) -> bool:
+        """Whether it is the code of another library."""
+        from featherseg.models import MODELS
+        from featherseg.models.libraries import LibraryConfig
+
+        return issubclass(MODELS[self.name], LibraryConfig)
 
     def build(self) -> tuple[SegNetwork, Artefact]:
         """Its deployed form, the same weights each time, and what it says of itself."""
@@ -130,11 +139,16 @@ class Workshop:
         return path
 
     def with_tail(self, source: Path, size: tuple[int, int]) -> Path:
-        """An ONNX file of ours with resize and argmax in its graph."""
+        """An ONNX file of ours with resize and argmax in its graph; another's is refused."""
         path, is_new = self.place("tail", source, size, suffix=".onnx")
         if is_new:
-            engine = OnnxEngine(source, device="cpu", threads=1)
-            write_with_tail(source, path, size, align_corners=engine.artefact.align_corners)
+            artefact = AnyGraph(source, threads=1).artefact
+            if artefact is None:
+                raise FeathersegError(
+                    f"{source}: tail graph is for files of featherseg, which say how their scores are resized",
+                    remedy="leave tail=graph out, or take tail=plain",
+                )
+            write_with_tail(source, path, size, align_corners=artefact.align_corners)
         return path
 
     def place(self, *key: Any, suffix: str) -> tuple[Path, bool]:

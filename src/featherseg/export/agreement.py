@@ -30,6 +30,7 @@ TOLERANCES = {
     "bf16": (1e-1, 0.995),
     "int8": (math.inf, 0.97),
 }  # largest relative difference of scores, share of equal pixels; in 8 bits single scores may be far off
+NAMED = 4  # layers left in float that a message names
 SAME_MASK = 0.9999  # share of pixels; two scores within rounding of each other may change places
 TIMED = 7  # runs; the median counts
 
@@ -43,6 +44,7 @@ class Agreement:
         pictures: how many pictures, each at every size.
         largest_difference: of the scores, over the largest score's magnitude.
         equal_pixels: share of the pixels with the same label.
+        equal_at: the same for each of the sizes; empty where it was not told apart.
         equal_mask: share of the pixels where the file's own labels are those of its scores; None for files without.
         precision: which tolerance holds.
         max_drop: mIoU points that the file may lose; None for no such limit.
@@ -57,6 +59,7 @@ class Agreement:
     pictures: int
     largest_difference: float
     equal_pixels: float
+    equal_at: tuple[float, ...] = ()
     equal_mask: float | None = None
     precision: str
     max_drop: float | None = None
@@ -84,13 +87,29 @@ class Agreement:
         difference, equal = TOLERANCES[self.precision]
         limit = "" if self.max_drop is None else f" and at most {self.max_drop:g} mIoU points lost"
         limit += "" if self.equal_mask is None else f" and {100 * SAME_MASK:g} % of the mask as label_scores has it"
-        return f"scores within {difference:g} of the largest and {100 * equal:g} % equal pixels{limit}"
+        scores = "" if math.isinf(difference) else f"scores within {difference:g} of the largest and "
+        return f"{scores}{100 * equal:g} % equal pixels{limit}"
 
     def summary(self) -> str:
         """The measures in words."""
         lost = "" if self.drop is None else f" and {self.drop:.2f} mIoU points lost"
         lost += "" if self.equal_mask is None else f" and {100 * self.equal_mask:.3f} % of the mask"
-        return f"scores within {self.largest_difference:.2g} and {100 * self.equal_pixels:.3f} % equal pixels{lost}"
+        scores = f"scores within {self.largest_difference:.2g} and "
+        if math.isinf(TOLERANCES[self.precision][0]):
+            scores = ""
+        return f"{scores}{100 * self.equal_pixels:.3f} % equal pixels{self._worst()}{lost}{self._in_float()}"
+
+    def _worst(self) -> str:
+        """At which size the fewest pixels are equal, in words."""
+        if not self.equal_at:
+            return ""
+        share, (height, width) = min(zip(self.equal_at, self.sizes, strict=True))
+        return f" (at {height}x{width} {100 * share:.3f} %)"
+
+    def _in_float(self) -> str:
+        """The layers left in float, in words."""
+        named, more = self.layers_in_float[:NAMED], len(self.layers_in_float[NAMED:])
+        return f" with {', '.join(named)}{f' and {more} more' if more else ''} in float" if named else ""
 
     def to_json(self) -> dict[str, Any]:
         """The report for the card."""
@@ -135,7 +154,8 @@ def measure_agreement(
     The CPU compares, since a GPU rounds otherwise; `before` are the network's own scores on the data.
     """
     reference = TorchEngine(network, artefact, device="cpu")
-    difference, equal, own, total = 0.0, 0, 0, 0
+    difference, own = 0.0, 0
+    equal, total = dict.fromkeys(SIZES, 0), dict.fromkeys(SIZES, 0)
     for picture in pictures:
         for size in SIZES:
             image = pixels.resize(picture, size)
@@ -145,15 +165,17 @@ def measure_agreement(
                 raise FeathersegError(f"the file's scores at {size}", expected=ours.shape, got=theirs.shape)
             difference = max(difference, float(np.abs(ours - theirs).max() / max(1e-6, np.abs(ours).max())))
             masks = [label_scores(scores, size, align_corners=artefact.align_corners) for scores in (ours, theirs)]
-            equal += int((masks[0] == masks[1]).sum())
+            equal[size] += int((masks[0] == masks[1]).sum())
             own += int(np.count_nonzero(labels == masks[1]))
-            total += masks[0].size
+            total[size] += masks[0].size
+    pixels_of_all = sum(total.values())
     return Agreement(
         sizes=SIZES,
         pictures=len(pictures),
         largest_difference=difference,
-        equal_pixels=equal / total,
-        equal_mask=own / total if mask else None,
+        equal_pixels=sum(equal.values()) / pixels_of_all,
+        equal_at=tuple(equal[size] / total[size] for size in SIZES),
+        equal_mask=own / pixels_of_all if mask else None,
         precision=precision,
         max_drop=max_drop,
         before=before,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from featherseg.runtime.artefact import METADATA_KEY, Artefact, InputRule
 from featherseg.runtime.errors import FeathersegError, first_line, refuse_unknown
+from featherseg.runtime.machine import quota_below_cores
 from featherseg.runtime.openvino import OpenVINOEngine
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -47,6 +49,10 @@ RUN_ELSEWHERE = {".pte": "ExecuTorch, in a program of its own", ".pt2": "torch.e
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 ONNXRUNTIME_SILENT = 4  # only fatal messages: what matters is raised as an error, and one line is enough
+
+
+SCORES = ("scores", "logits", "output")
+"""What an output with scores may be called, the best name first, where a graph has several that could be it."""
 
 
 class Layout(NamedTuple):
@@ -92,7 +98,7 @@ class OnnxEngine:
             path: the .onnx file.
             artefact: for files without featherseg's metadata only.
             device: auto takes a GPU where the installed onnxruntime has one.
-            threads: threads of one operation; None leaves the choice to onnxruntime.
+            threads: threads of one operation; None leaves the choice to onnxruntime, within the quota of the process.
 
         Raises:
             FeathersegError: where the file is missing, damaged, or not of the form above.
@@ -163,7 +169,7 @@ def open_engine(
         path: the file.
         backend: "auto", or the one that runs such files.
         device: where it runs; auto takes a GPU where the backend has one.
-        threads: threads of one picture; None leaves the choice to the backend.
+        threads: threads of one picture; None leaves the choice to the backend, within the quota of the process.
 
     Raises:
         FeathersegError: for a file that no installed backend runs.
@@ -175,7 +181,11 @@ def open_engine(
             f"{name}: {chosen} files are run by featherseg.load", remedy="or take an exported file of the network"
         )
     require_installed(chosen, name)
-    return ENGINES[chosen](path, device=device, threads=threads)
+    if chosen == "openvino" and device in ("cuda", "mps"):
+        raise FeathersegError(
+            f"{name}: OpenVINO runs on the CPU here", got=f"device {device}", remedy="leave the device out"
+        )
+    return ENGINES[chosen](path, device=device, threads=threads or quota_below_cores())
 
 
 def backend_of(path: str, backend: str = "auto") -> str:
@@ -216,8 +226,7 @@ def _session(path: str, device: str, threads: int | None) -> Any:
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ONNXRUNTIME_SILENT
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or quota_below_cores() or 0  # 0: its own choice
     try:
         return onnxruntime.InferenceSession(path, options, providers=[name for name in wanted if name in there])
     except Exception as error:  # onnxruntime's errors have no common base but Exception
@@ -236,21 +245,42 @@ def _input(session: Any, layout: Layout, path: str) -> Any:
     if len(inputs) == 1 and inputs[0].type == layout.dtype and len(inputs[0].shape) == 4:
         channels = inputs[0].shape[layout.channel]
         if channels == 3 or not isinstance(channels, int):  # a name or None: any number
+            require_one_picture(inputs[0].shape, path)
             return inputs[0]
     raise FeathersegError(f"{path}: inputs", expected=f"one, {layout.text}", got=_listed(inputs))
 
 
+def require_one_picture(shape: Sequence[Any], path: str) -> None:
+    """Refuse a graph whose first axis is fixed to another number of pictures than 1; a name or None is any number."""
+    if isinstance(shape[0], int) and shape[0] != 1:
+        raise FeathersegError(f"{path}: takes {shape[0]} pictures at a time", remedy="export it with a batch of 1")
+
+
 def _output(session: Any, layout: Layout, path: str) -> Any:
-    """The output with the scores: named so, or in another's graph the first that has their shape."""
+    """The output with the scores: named so, or in another's graph what has their shape."""
     outputs = session.get_outputs()
-    for item in outputs:
-        if item.name == "scores" or (layout is FOREIGN and item.type == "tensor(float)" and len(item.shape) == 4):
-            return item
+    named = [item for item in outputs if item.name == "scores"]
+    foreign = [item for item in outputs if item.type == "tensor(float)" and len(item.shape) == 4]
+    if named or (layout is FOREIGN and foreign):
+        return the_scores(named or foreign, path)
     raise FeathersegError(
         f"{path}: outputs",
         expected="scores float32 (1,C,h,w)",
         got=_listed(outputs),
         remedy="export the network with its scores",
+    )
+
+
+def the_scores(outputs: Sequence[Any], path: str) -> Any:
+    """Of the outputs that could be it the one that is named as scores are, or the only one."""
+    named = [item for name in SCORES for item in outputs if item.name.lower() == name]
+    if named or len(outputs) == 1:
+        return (named or outputs)[0]
+    raise FeathersegError(
+        f"{path}: several outputs could be the scores",
+        expected=f"one, or one named {' or '.join(SCORES)}",
+        got=", ".join(item.name for item in outputs),
+        remedy="name it so, or leave the others out of the graph",
     )
 
 

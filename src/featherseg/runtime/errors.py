@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+PLACE = re.compile(r"\.(c|cc|cpp|h|hpp):\d+:?$")
+"""How a line ends that names a place in the code of a library and says no more."""
 
 
 class FeathersegError(ValueError):
@@ -28,8 +32,9 @@ class FeathersegError(ValueError):
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, of several lines the first; its type where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """What an error says, of several lines the first that says something; its type where none does."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line and not PLACE.search(line)), type(error).__name__)
 
 
 def nearest(value: object, allowed: Iterable[object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -16,6 +17,9 @@ INSTRUCTIONS = (
     *("asimd", "asimddp", "i8mm", "bf16"),
 )
 """What makes matrix products fast: on x86, and on ARM."""
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time and of the period that they are for, as "150000 100000", or "max 100000"."""
 
 
 def machine(packages: Iterable[str] = ()) -> dict[str, Any]:
@@ -50,9 +54,32 @@ def instructions() -> list[str]:
 
 def usable_cores() -> int:
     """The cores that this process may use, which can be fewer than the machine has."""
+    return quota_below_cores() or cores_to_run_on()
+
+
+def cores_to_run_on() -> int:
+    """The cores that the system lets this process run on, for however much of the time."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def quota_below_cores() -> int | None:
+    """How many cores' time a container gives, rounded up; None where that is no less than the cores it runs on.
+
+    Engines count the cores themselves, and know no quota: more threads than that wait for each other.
+    """
+    quota = cpu_quota()
+    return None if quota is None or quota >= cores_to_run_on() else max(1, math.ceil(quota))
+
+
+def cpu_quota() -> float | None:
+    """The time that the control group (cgroup v2) of this process has, in cores; None for no limit."""
+    try:
+        time, period = CPU_QUOTA.read_text().split()
+        return None if time == "max" else int(time) / int(period)
+    except (OSError, ValueError):  # no Linux, or no control group with a limit
+        return None
 
 
 def gpu_name() -> str | None:
