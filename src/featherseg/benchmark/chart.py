@@ -12,6 +12,18 @@ from featherseg.runtime.pixels import write_atomically
 
 Row = dict[str, Any]
 
+COLOURS = (
+    "tab:blue",
+    "tab:red",
+    "tab:green",
+    "tab:purple",
+    "tab:brown",
+    "tab:gray",
+    "black",
+    "teal",
+    "crimson",
+    "navy",
+)
 MARKERS = {"onnxruntime": "o", "openvino": "s", "torch": "^"}
 
 
@@ -40,8 +52,9 @@ def write_chart(points: Sequence[Row], path: Path) -> None:
     axes = figure.add_subplot()
     for number, (row, label) in enumerate(zip(points, labels(points), strict=True), 1):
         place = row["ms"]["total"]["p50"], 100 * row["miou"]
-        axes.plot(*place, MARKERS[row["backend"]], label=f"{number}  {label}")
-        axes.annotate(str(number), place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axes.plot(*place, MARKERS[row["backend"]], color=COLOURS[number % len(COLOURS)], markersize=12, alpha=0.85,
+                  label=f"{number}  {label}")  # fmt: skip
+        axes.annotate(str(number), place, color="white", fontsize=7, fontweight="bold", ha="center", va="center")
     axes.set_xlabel("end to end, median ms")
     axes.set_ylabel("mIoU %")
     axes.set_xlim(0, 1.1 * max(row["ms"]["total"]["p50"] for row in points))
