@@ -31,13 +31,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from featherseg.app.arguments import require_folder
 from featherseg.app.progress import Bar
 from featherseg.data import FORMATS
+from featherseg.runtime.machine import usable_cores
 
 WORKERS = 8
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if args.fix is not None:
         require_folder("--fix", args.fix)
         refuse_target(args.fix, existing(args.root))
-    workers = processors() if args.workers is None else args.workers
+    workers = min(WORKERS, usable_cores()) if args.workers is None else args.workers
     with Bar("check", 0) as bar:
         checked = check_data(args.root, args.data, args.split, workers=workers, progress=bar.show)
     content: dict[str, Any] = described(checked)
@@ -90,9 +90,3 @@ def run(args: argparse.Namespace) -> int:
         write_report(args.report, checked, text, content)
     print(json.dumps(content, indent=2) if args.json else text)
     return 1 if remaining else 0
-
-
-def processors() -> int:
-    """How many processors this process may use, up to `WORKERS`."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return min(WORKERS, len(affinity(0)) if affinity is not None else os.cpu_count() or 1)

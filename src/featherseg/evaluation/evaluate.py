@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,13 +15,14 @@ from featherseg.data import Sample, SegData
 from featherseg.metrics import Counts, Scores, confusion_matrix
 from featherseg.runtime.artefact import Artefact
 from featherseg.runtime.errors import FeathersegError
+from featherseg.runtime.machine import usable_cores
 from featherseg.runtime.predictor import Predictor, Prepared, Size
 from featherseg.runtime.stream import spread
 
 if TYPE_CHECKING:
     from featherseg.models import SegNetwork
 
-READERS = min(4, os.cpu_count() or 1)
+READERS = min(4, usable_cores())
 """Threads that read: one keeps up with a network on a CPU; a GPU outruns the decoding of large PNG files by far."""
 
 
