@@ -23,7 +23,7 @@ from featherseg.runtime.labelling import label_scores
 from featherseg.runtime.pixels import Picture
 from featherseg.runtime.predictor import Predictor, prepare
 
-SIZES = ((360, 480), (193, 257), (64, 96))  # one as in use, one odd, one smaller than the traced one
+SIZES = ((360, 480), (193, 257), (64, 96))  # a common one, an odd one, one smaller than the traced one
 TOLERANCES = {
     "fp32": (1e-3, 0.9999),
     "fp16": (5e-2, 0.998),
