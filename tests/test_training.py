@@ -319,13 +319,14 @@ def test_labels_are_needed_to_choose_and_to_learn_without_a_teacher(tmp_path: Pa
 
 
 def test_training_leaves_torchs_own_settings(tmp_path: Path) -> None:
+    tuned = torch.backends.cudnn.benchmark
     for before in (True, False):
         torch.use_deterministic_algorithms(before, warn_only=before)
         try:
             train(quick_run(tmp_path, "epochs=1", f"deterministic={not before}", f"out={tmp_path / str(before)}"))
             assert torch.are_deterministic_algorithms_enabled() == before
             assert torch.is_deterministic_algorithms_warn_only_enabled() == before
-            assert not torch.backends.cudnn.benchmark
+            assert torch.backends.cudnn.benchmark == tuned
         finally:
             torch.use_deterministic_algorithms(False)
 

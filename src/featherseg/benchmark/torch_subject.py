@@ -51,7 +51,7 @@ class TorchSubject(Subject):
         self.device = choose_device(case.device)
         network, artefact = as_run(case.network, case.file, case.device)
         super().__init__(case, artefact)
-        torch.backends.cudnn.benchmark = True  # sizes stay the same
+        torch.backends.cudnn.benchmark = case.device == "cuda"  # sizes stay the same
         layout = torch.contiguous_format if case.mode == "eager" else torch.channels_last
         network = network.to(memory_format=layout)
         module = PicturesToScores(network, artefact.preprocessing, layout).to(self.device).eval()
