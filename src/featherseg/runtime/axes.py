@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -36,46 +37,45 @@ class Axis:
     just as clamping the coordinate does.
 
     Attributes:
+        read: the scores from the first to the last that some pixel reads; `low` and `high` count from the first.
         low, high: (cells,) the score before and the score after the cell.
-        start, count: (cells,) its first pixel and its pixels, 1 or more: a cell without a pixel is left out.
+        count: (cells,) its pixels, 1 or more: a cell without a pixel is left out.
         fraction: float32 (pixels,), how far a pixel lies from low to high, 0..1.
+        pixels: (most, cells) the pixels of each cell; a cell with fewer repeats its last one.
+        fractions: float32 (most, cells), theirs.
     """
 
+    read: slice
     low: Indices
     high: Indices
-    start: Indices
     count: Indices
     fraction: npt.NDArray[np.float32]
+    pixels: Indices
+    fractions: npt.NDArray[np.float32]
 
     @classmethod
+    @lru_cache(maxsize=16)  # one picture is as large as the next
     def of(cls, scores: int, pixels: int, span: Span, *, align_corners: bool) -> Axis:
         """The axis of so many pixels, mapped onto the span of a frame that so many scores cover."""
         position = positions(scores, pixels, span, align_corners=align_corners)
         floor = np.floor(position).astype(np.intp)
         cells, start, count = np.unique(floor, return_index=True, return_counts=True)
+        fraction = (position - floor).astype(np.float32)
+        low, high = np.clip(cells, 0, scores - 1), np.clip(cells + 1, 0, scores - 1)
+        of_cells = start + np.minimum(np.arange(count.max())[:, None], count - 1)
         return cls(
-            low=np.clip(cells, 0, scores - 1),
-            high=np.clip(cells + 1, 0, scores - 1),
-            start=start,
+            read=slice(int(low[0]), int(high[-1]) + 1),
+            low=low - low[0],
+            high=high - low[0],
             count=count,
-            fraction=(position - floor).astype(np.float32),
+            fraction=fraction,
+            pixels=of_cells,
+            fractions=fraction[of_cells],
         )
 
-    @property
-    def read(self) -> slice:
-        """The scores from the first to the last that some pixel reads."""
-        return slice(int(self.low[0]), int(self.high[-1]) + 1)
-
-    def shifted(self) -> Axis:
-        """The same axis over scores that begin with the first one read."""
-        first = self.low[0]
-        return Axis(self.low - first, self.high - first, self.start, self.count, self.fraction)
-
     def pixels_of(self, cells: Indices) -> tuple[Indices, npt.NDArray[np.float32]]:
-        """Pixels of n cells and their fractions, both (most, n); a cell with fewer pixels repeats its last one."""
-        steps = np.arange(self.count[cells].max())[:, None]
-        pixels = self.start[cells] + np.minimum(steps, self.count[cells] - 1)
-        return pixels, self.fraction[pixels]
+        """Pixels of n cells and their fractions, both (most, n)."""
+        return np.take(self.pixels, cells, axis=1), np.take(self.fractions, cells, axis=1)
 
     def neighbours(self) -> tuple[Indices, Indices]:
         """Of every pixel the score before and the score after it, both (pixels,)."""

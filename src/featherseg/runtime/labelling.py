@@ -76,7 +76,6 @@ def label_scores(
         for places, pixels, span in zip(scores.shape[1:], size, _spans(size, frame, box), strict=True)
     )
     scores = scores[:, rows.read, columns.read]  # all of them, unless the box leaves some out
-    rows, columns = rows.shifted(), columns.shifted()
     if size[0] * size[1] < scores[0].size:
         return _everywhere(scores, rows, columns)
 
@@ -125,31 +124,29 @@ def _settle(labels: Labels, scores: Scores, rows: Axis, columns: Axis, y: Indice
         # Cells with many candidates come first: those that have a k-th candidate are then always the first ones.
         counts = candidate.sum(axis=0, dtype=np.int16)
         order = np.argsort(-counts, kind="stable")
+        ids = np.flatnonzero(candidate.T[order]) % len(planes)  # of the first cell ascending, then of the second, ...
+        counts = counts[order]
+        begins = np.cumsum(counts, dtype=np.intp) - counts
         for first in range(0, len(order), step):
-            cells = order[first : first + step]
-            _settle_sorted(
-                labels, corners, candidate[:, cells], counts[cells], cells, rows, columns, some_y[cells], some_x[cells]
-            )
+            part = slice(first, first + step)
+            cells = order[part]
+            row, down = rows.pixels_of(some_y[cells])  # (pixel rows, n)
+            column, across = columns.pixels_of(some_x[cells])  # (pixel columns, n)
+            winner = _winners(corners, cells, ids, begins[part], counts[part], down, across)
+            labels.reshape(-1)[(row * labels.shape[1])[:, None] + column] = winner
 
 
-def _settle_sorted(
-    labels: Labels,
+def _winners(
     corners: Scores,  # (C, 4, cells): above left, above right, below left, below right
-    candidate: npt.NDArray[np.bool_],  # (C, n)
-    counts: npt.NDArray[np.int16],  # (n,), of candidates
     cells: Indices,  # (n,)
-    rows: Axis,
-    columns: Axis,
-    y: Indices,
-    x: Indices,
-) -> None:
-    """Interpolate n cells side by side, cell last: (pixel rows, pixel columns, n). Their candidate counts descend."""
-    row, down = rows.pixels_of(y)  # (pixel rows, n)
-    column, across = columns.pixels_of(x)  # (pixel columns, n)
-    ids = np.flatnonzero(candidate.T) % len(candidate)  # the candidates of cell 0 ascending, then those of cell 1, ...
-    begins = np.cumsum(counts, dtype=np.intp) - counts
-
-    winner = np.empty((len(row), len(column), len(cells)), np.uint8)
+    ids: Indices,  # the candidates of all cells
+    begins: Indices,  # (n,), where those of a cell begin
+    counts: npt.NDArray[np.int16],  # (n,), how many they are; descending
+    down: Scores,  # (pixel rows, n)
+    across: Scores,  # (pixel columns, n)
+) -> Labels:
+    """The labels of n cells, (pixel rows, pixel columns, n)."""
+    winner = np.empty((len(down), len(across), len(cells)), np.uint8)
     winner[:] = ids[begins]
     zero = corners[ids[begins], :, cells].T  # (4, n): the first candidate, against which all others are measured
     best = np.zeros(winner.shape, np.float32)
@@ -162,7 +159,7 @@ def _settle_sorted(
         value = across[:, :n] * (right - left)[:, None]
         value += left[:, None]
         _challenge(winner[:, :, :n], best[:, :, :n], value, challenger.astype(np.uint8))
-    labels.reshape(-1)[(row * labels.shape[1])[:, None] + column] = winner
+    return winner
 
 
 def _everywhere(scores: Scores, rows: Axis, columns: Axis) -> Labels:

@@ -89,6 +89,7 @@ def resize_scores(scores: Scores, size: tuple[int, ...], *, align_corners: bool 
         Axis.of(there, wanted, Span(wanted, 0, wanted), align_corners=align_corners)
         for there, wanted in zip(scores.shape[1:], size, strict=True)
     )
+    scores = scores[:, rows.read, columns.read]
     (above, below), (left, right) = rows.neighbours(), columns.neighbours()
     down = rows.fraction[:, None]
     tall = scores[:, above] + down * (scores[:, below] - scores[:, above])
