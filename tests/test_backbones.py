@@ -157,8 +157,11 @@ def test_how_many_tensors_were_found_is_said(mobilenet: nn.Module, tmp_path: Pat
 
 def test_a_training_says_what_was_taken(mobilenet: nn.Module, tmp_path: Path, capsys) -> None:
     torch.save(mobilenet.state_dict(), tmp_path / "weights.pth")
-    with Reporter(RECIPES["hybrid_fusion_folder"]()).listening():
+    reporter = Reporter(RECIPES["hybrid_fusion_folder"]())
+    with reporter.listening():
         create_encoder("mobilenetv2", pretrained=str(tmp_path / "weights.pth"))
+    assert capsys.readouterr().err == ""  # whatever goes wrong before the epochs begin is told alone
+    reporter.release()
     assert (
         capsys.readouterr().err == f"model.pretrained={tmp_path}/weights.pth: 255 of the backbone's 255 tensors taken\n"
     )

@@ -243,6 +243,7 @@ def test_views_and_tiles_are_asked_for_and_said(root: Path, capsys: pytest.Captu
         (["--classes", "red,lilac"], "lilac"),
         (["--bootstrap", "many"], "expected a number of resamples"),
         (["--bootstrap", "3"], "bootstrap: resamples; expected 20 to 1,000,000; got 3"),
+        (["--bootstrap", "0"], "bootstrap: resamples; expected 20 to 1,000,000; got 0"),
     ],
 )
 def test_options_without_sense_are_refused_in_one_line(

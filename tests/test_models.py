@@ -270,6 +270,9 @@ def test_fast_scnn_omits_the_activation_inside_its_separable_convolution() -> No
         (lambda: model_config("fe_deeplab", output_stride=4), ("model.output_stride", "16, 8, 32")),
         (lambda: create_model("affnet", num_classes=0), ("num_classes", "1..255")),
         (lambda: create_model("spssnet", num_classes=256), ("num_classes", "1..255")),
+        (lambda: create_model("affnet", num_classes=2.5), ("num_classes", "a whole number, 1..255", "got 2.5")),
+        (lambda: create_model("affnet", num_classes="3"), ("num_classes", "a whole number, 1..255", "got '3'")),
+        (lambda: create_model("affnet", num_classes=True), ("num_classes", "a whole number, 1..255", "got True")),
     ],
 )
 def test_mistakes_are_refused_in_one_line(call, words: tuple[str, ...]) -> None:

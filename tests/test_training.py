@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from trees import folder_tree
 
 import featherseg
+from featherseg.app.cli import main
 from featherseg.data.loading import Batch
 from featherseg.metrics import Scores
 from featherseg.models import create_model
@@ -223,6 +224,7 @@ def test_fine_tuning_keeps_classifier_rows_by_class_name(tmp_path: Path, capsys:
     keys = (f"init={first}", f"data.root={tmp_path / 'other'}", f"out={tmp_path / 'tuned'}", *QUICK)
     run = with_overrides(RECIPES["affnet_folder"](), keys)
     training = loop.Training(run, Path(run.out), None)
+    training.reporter.release()
     said = capsys.readouterr().err
     assert "kept by name: dog, background; new: cow, horse" in said
     old = load_file(first / "best.safetensors")
@@ -331,11 +333,30 @@ def test_training_leaves_torchs_own_settings(tmp_path: Path) -> None:
             torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.parametrize("word", ["batch_size=50", "init=nope", "loss=owfl_se", "distill.teacher=nope"])
+def test_a_mistake_is_told_alone(word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder_tree(tmp_path / "data")
+    out = tmp_path / "run"
+    assert main(["train", "affnet_folder", f"data.root={tmp_path / 'data'}", f"out={out}", *QUICK, word]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("featherseg train: ")
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_run_without_a_directory_goes_to_that_of_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = replace(quick_run(tmp_path, "epochs=1"), out="")
+    monkeypatch.chdir(tmp_path)
+    assert train(run) == Path("runs/affnet_folder")
+    assert (tmp_path / "runs/affnet_folder/best.safetensors").is_file()
+
+
 def test_what_a_checkpoint_cannot_give_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = train(quick_run(tmp_path, "epochs=1"))
     capsys.readouterr()
     words = (f"init={first}", "preprocessing.mean=0,0,0", "preprocessing.std=1,1,1", "model.presence=true")
-    loop.Training(replace(quick_run(tmp_path, *words), out=str(tmp_path / "other")), tmp_path / "other", None)
+    run = replace(quick_run(tmp_path, *words), out=str(tmp_path / "other"))
+    loop.Training(run, tmp_path / "other", None).reporter.release()
     said = capsys.readouterr().err
     assert "begun anew: presence" in said
     assert "to keep them: preprocessing.mean=0.485,0.456,0.406 preprocessing.std=0.229" in said

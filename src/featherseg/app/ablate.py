@@ -18,6 +18,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from featherseg.app.arguments import add_device
 from featherseg.recipes.tables import PAPERS, TABLES, Row, Table, figure, find_table
 from featherseg.runtime.errors import FeathersegError
 
@@ -47,15 +48,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", action="store_true", help="train the rows and print what came of them")
     parser.add_argument("--collect", action="store_true", help="as --train, of the rows trained so far; trains none")
     parser.add_argument("--rows", action="append", default=[], metavar="ROW", help="train only the row of this name")
+    add_device(parser, "where the rows train (with --train); the same as device=...", default=None)
 
 
 def run(args: argparse.Namespace) -> int:
     """List the tables or print one; returns the exit code."""
     training = args.train or args.collect
-    if args.settings and not training:
-        raise FeathersegError(
-            f"{args.settings[0]!r} is a setting of the training", remedy="add --train, or leave it out"
-        )
+    settings = [*args.settings, *([f"device={args.device}"] if args.device else [])]
+    if args.list and training:
+        raise FeathersegError("ablate --list trains nothing", remedy="leave out --list, or --train and --collect")
+    if settings and not training:
+        raise FeathersegError(f"{settings[0]!r} is a setting of the training", remedy="add --train, or leave it out")
     if args.rows and not training:
         raise FeathersegError("--rows", expected="--train or --collect beside it", got="neither")
     if args.list and args.table:
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if training:
         from featherseg.app.ablate_training import train_table
 
-        return train_table(table, args.settings, rows=args.rows, collect=args.collect, as_json=args.json)
+        return train_table(table, settings, rows=args.rows, collect=args.collect, as_json=args.json)
     counted = count(table)
     rows = [described(table, row, counts) for row, counts in zip(table.rows, counted, strict=True)]
     print(json_text(rows) if args.json else table_text(table, counted))

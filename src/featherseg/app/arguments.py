@@ -82,6 +82,13 @@ def size_of(args: argparse.Namespace) -> Size:
     return own if size is None and args.tiles is not None else size
 
 
+def parse_count(text: str) -> int:
+    """1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of 1 and more; got {text!r}")
+    return int(text)
+
+
 def parse_scales(text: str) -> tuple[float, ...]:
     """``0.75,1,1.25`` -> factors."""
     try:

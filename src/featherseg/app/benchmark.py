@@ -29,7 +29,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from featherseg.app.arguments import parse_size, require_folder
+from featherseg.app.arguments import parse_count, parse_size, require_folder
 from featherseg.app.progress import Bar
 from featherseg.benchmark.plan import ASKED, DEVICES, MODES, NUM_CLASSES, Plan
 from featherseg.benchmark.timing import Race
@@ -71,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="numbers of threads (default: all cores that this process may use)",
     )
     parser.add_argument("--batch", nargs="+", type=parse_count, default=[1], help="pictures at a time, in torch")
-    parser.add_argument("--device", default="cpu", choices=DEVICES, help="where it runs (default: cpu)")
+    parser.add_argument("--device", default="cpu", choices=("auto", *DEVICES), help="where it runs (default: cpu)")
     parser.add_argument("--classes", type=parse_count, help=f"of networks by name (default: {NUM_CLASSES})")
     parser.add_argument(
         "--picture",
@@ -129,7 +129,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         modes=tuple(dict.fromkeys(args.mode)),
         threads=tuple(dict.fromkeys(args.threads)),
         batches=tuple(dict.fromkeys(args.batch)),
-        device=args.device,
+        device=device_of(args.device),
         num_classes=args.classes,
         picture=args.picture,
         memory=args.memory,
@@ -172,11 +172,16 @@ def parse_sides(text: str) -> tuple[int, int]:
     raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH of {CELL} and more, as 576x768; got {text!r}")
 
 
-def parse_count(text: str) -> int:
-    """1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of 1 and more; got {text!r}")
-    return int(text)
+def device_of(asked: str) -> str:
+    """``--device``, with auto a GPU where torch has one that can be timed."""
+    if asked != "auto":
+        return asked
+    if not BACKENDS["torch"].installed():
+        return "cpu"
+    from featherseg.models.engine import choose_device
+
+    best = choose_device("auto").type
+    return best if best in DEVICES else "cpu"
 
 
 def parse_seconds(text: str) -> float:

@@ -34,7 +34,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from featherseg.app.arguments import require_folder
+from featherseg.app.arguments import parse_count, require_folder
 from featherseg.app.progress import Bar
 from featherseg.data import FORMATS
 from featherseg.runtime.machine import usable_cores
@@ -51,7 +51,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fix", type=Path, metavar="OUT", help="write a repaired copy there: a new or empty folder")
     parser.add_argument("--report", type=Path, metavar="DIR", help="also write report.md, report.json and classes.png")
-    parser.add_argument("--workers", type=int, help="processes that share the work (default: one per processor)")
+    parser.add_argument(
+        "--workers", type=parse_count, help="processes that share the work (default: one per processor)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 

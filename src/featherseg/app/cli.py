@@ -7,7 +7,9 @@ module is imported, so help and the verbs of the ground floor start without torc
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
+import importlib.resources
 import io
 import os
 import signal
@@ -43,17 +45,32 @@ EXTRAS = {  # package -> what brings it; the base install has none of them
 }
 
 
+class Missing(Exception):
+    """Some arguments are missing, of which argparse would name the options alone."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with a mistake answered by one line instead of the usage text."""
 
+    apart = False  # whether options are being parsed without the other arguments
+
     def error(self, message: str) -> NoReturn:
         """Print one line to stderr and exit with 2."""
+        if self.apart and "arguments are required" in message:
+            raise Missing
         print(f"{self.prog}: {message}; try {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """The arguments, with options anywhere among the others; after ``--`` nothing is an option."""
-        return self.parse_args(words) if "--" in words else self.parse_intermixed_args(words)
+        if "--" in words:
+            return self.parse_args(words)
+        self.apart = True
+        try:
+            return self.parse_intermixed_args(words)
+        except Missing:
+            self.apart = False
+            return self.parse_args(words)  # which names all that is missing
 
 
 def overview() -> str:
@@ -130,8 +147,20 @@ def term_interrupts() -> Iterator[None]:
 
 def run_verb(verb: str, words: Sequence[str]) -> int:
     """Import the verb's module, read its arguments, run it; returns the exit code."""
-    parser, run = open_verb(verb)
+    try:
+        parser, run = open_verb(verb)
+    except ModuleNotFoundError as error:
+        if not {"-h", "--help"} & set(words):
+            raise
+        print(f"usage: featherseg {verb} ...\n\n{about(verb)}\n\nTo see its options: {explained(error)}")
+        return 0
     return run(parser.parse(words))
+
+
+def about(verb: str) -> str:
+    """What a verb's module says of itself; the module is only read, for it may need what is not installed."""
+    source = (importlib.resources.files("featherseg.app") / f"{verb.replace('-', '_')}.py").read_text("utf-8")
+    return ast.get_docstring(ast.parse(source)) or VERBS[verb]
 
 
 def open_verb(verb: str) -> tuple[Parser, Callable[[argparse.Namespace], int]]:

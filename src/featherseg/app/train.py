@@ -26,14 +26,16 @@ from featherseg.recipes.settings import Recipe
 from featherseg.recipes.tables import PAPERS
 from featherseg.runtime.errors import refuse_unknown
 from featherseg.training import Run, train, with_overrides
-from featherseg.training.directory import read_progress
+from featherseg.training.directory import placed, read_progress
 from featherseg.training.distributed import is_first
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("recipe", metavar="RECIPE", help="one of the recipes below")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes to the recipe, as epochs=20")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="changes to the recipe, as epochs=20"
+    )
     parser.add_argument("--show", action="store_true", help="print the run as JSON and train nothing")
     parser.add_argument("--json", action="store_true", help="print what came of it as one JSON object")
     add_device(parser, "where it trains; the same as device=...", default=None)
@@ -46,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
     asked = with_overrides(RECIPES[args.recipe](), args.overrides)
     if args.device:
         asked = replace(asked, device=args.device)
-    if not asked.out:
-        asked = replace(asked, out=f"runs/{asked.recipe}")
+    asked = placed(asked)
     if args.show:
         print(json.dumps(asked.to_json(), indent=2))
         return 0

@@ -100,7 +100,8 @@ def measures_of(args: argparse.Namespace, predictor: Predictor, data: SegData) -
     """What is measured beyond the confusion matrix."""
     measures = detail(data.classes, predictor.artefact.card) if args.detail else []
     if args.detail or args.bootstrap is not None:
-        measures.append(Bootstrap(data.classes, len(data), resamples=args.bootstrap or RESAMPLES))
+        resamples = RESAMPLES if args.bootstrap is None else args.bootstrap
+        measures.append(Bootstrap(data.classes, len(data), resamples=resamples))
     return measures
 
 

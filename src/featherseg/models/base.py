@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, Self, SupportsIndex, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
@@ -105,5 +105,6 @@ class ModelConfig(ABC):
 
 def require_classes(num_classes: int) -> None:
     """Refuse a class count that no mask can hold."""
-    if not 1 <= num_classes <= MOST_CLASSES:
-        raise FeathersegError("num_classes", expected=f"1..{MOST_CLASSES}", got=num_classes)
+    whole = isinstance(num_classes, SupportsIndex) and not isinstance(num_classes, bool)
+    if not whole or not 1 <= num_classes <= MOST_CLASSES:
+        raise FeathersegError("num_classes", expected=f"a whole number, 1..{MOST_CLASSES}", got=repr(num_classes))

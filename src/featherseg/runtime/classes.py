@@ -13,7 +13,7 @@ MOST_CLASSES = 255
 """A byte counts that far beside the ignore index."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Classes:
     """The classes of a data set, in the order of their ids.
 

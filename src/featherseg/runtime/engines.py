@@ -199,7 +199,9 @@ def backend_of(path: str, backend: str = "auto") -> str:
     if backend not in ("auto", by_suffix[suffix]):
         raise FeathersegError(
             f"{path}: backend {backend} runs {BACKENDS[backend].suffix} files",
-            remedy=f"leave the backend out, or export the network to {BACKENDS[backend].suffix}",
+            remedy="give the checkpoint or its run directory"
+            if backend == "torch"
+            else f"leave the backend out, or export the network to {BACKENDS[backend].suffix}",
         )
     return by_suffix[suffix]
 

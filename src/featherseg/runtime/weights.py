@@ -21,7 +21,7 @@ MISSING = {
     ".onnx": "featherseg export {name} --to onnx writes one from the checkpoint",
     ".xml": "featherseg export {name} --to openvino writes one from the checkpoint",
 }
-"""Suffix -> what makes such a file, where a name has none."""
+"""Suffix -> what makes such a file, where a name has a checkpoint alone."""
 
 SUFFIXES = tuple(backend.suffix for backend in BACKENDS.values())
 
@@ -60,13 +60,14 @@ def find(name: str, suffixes: Sequence[str] = SUFFIXES) -> Path:
         for path in known[name]:
             if path.suffix == suffix:
                 return path
+    lies_in = "{name}{suffix} is looked for in {folders}"
+    exportable = any(path.suffix == BACKENDS["torch"].suffix for path in known[name])
+    remedy = MISSING.get(suffixes[0], lies_in) if exportable else lies_in
     raise FeathersegError(
         f"weights {name!r}",
         expected=f"a file {' or '.join(suffixes)}",
         got=", ".join(str(path) for path in known[name]),
-        remedy=MISSING.get(suffixes[0], "{name}{suffix} is looked for in {folders}").format(
-            name=name, suffix=suffixes[0], folders=", ".join(map(str, folders()))
-        ),
+        remedy=remedy.format(name=name, suffix=suffixes[0], folders=", ".join(map(str, folders()))),
     )
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,10 +28,13 @@ LOCK = ".lock"
 PACKAGES = ("featherseg", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors")
 
 
+def placed(run: Run) -> Run:
+    """The run with its directory: runs/RECIPE where it says none."""
+    return run if run.out else replace(run, out=f"runs/{run.recipe}")
+
+
 def recognise(run: Run) -> Path:
     """The run directory, new or holding this very run; another run's, or a foreign one, is refused. Writes nothing."""
-    if not run.out:
-        raise FeathersegError("out", expected="the run directory", remedy="add out=runs/NAME")
     folder = Path(run.out).expanduser()
     if folder.exists() and not folder.is_dir():
         raise FeathersegError(f"{folder} is a file", remedy="use another out")

@@ -28,6 +28,7 @@ from featherseg.training.directory import (
     alone_in,
     claim,
     diverged,
+    placed,
     read_origin,
     recognise,
     refuse_changes,
@@ -53,18 +54,21 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32
 
 
 def train(run: Run) -> Path:
-    """Train, or resume, or say that the run is finished; returns the run directory.
+    """Train, or resume, or say that the run is finished; returns the run directory, `out` or else runs/RECIPE.
 
     Errors: data, classes or fields that do not fit, and a directory that holds something else, are refused before
     anything is written.
     """
+    run = placed(run)
     folder = recognise(run)
     saved = states.read_newest_state(folder)
     world = join(run.device)
     if saved is not None and (saved.progress.epoch >= run.epochs or saved.progress.stopped):
         early = " (stopped early)" if saved.progress.stopped else ""
         line = f"{folder}: finished, {saved.progress.epoch} epochs{early}, {saved.progress.best_text()}"
-        Reporter(run, silent=not world.first).say(line)
+        reporter = Reporter(run, silent=not world.first)
+        reporter.say(line)
+        reporter.release()
         return folder
     with deterministic(run.deterministic), freed_memory_kept():
         Training(run, folder, saved, world).fit()

@@ -18,11 +18,15 @@ Item = TypeVar("Item")
 
 
 class Reporter:
-    """Shows epochs, batches and validation; a context manager around the epochs."""
+    """Shows epochs, batches and validation; a context manager around the epochs.
+
+    Lines wait until the epochs begin, or `release`: whoever made a mistake is told that alone.
+    """
 
     def __init__(self, run: Run, *, silent: bool = False) -> None:
         self.run = run
         self.silent = silent
+        self.waiting: list[str] | None = []
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -36,6 +40,7 @@ class Reporter:
         self.validation = self.bar.add_task("validate", total=None, visible=False)
 
     def __enter__(self) -> Reporter:
+        self.release()
         self.bar.start()
         return self
 
@@ -48,10 +53,18 @@ class Reporter:
         """A line that stays."""
         if self.silent:
             return
-        if self.console.is_terminal:
+        if self.waiting is not None:
+            self.waiting.append(line)
+        elif self.console.is_terminal:
             self.bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
         else:
             print(line, file=sys.stderr, flush=True)
+
+    def release(self) -> None:
+        """Say what waits; from now on nothing does."""
+        lines, self.waiting = self.waiting or [], None
+        for line in lines:
+            self.say(line)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
