@@ -23,6 +23,8 @@ def test_classes_know_their_number_and_get_colours() -> None:
     assert len(classes) == 2
     assert classes.palette == ((0, 0, 0), (128, 0, 0))
     assert Classes.from_json(classes.to_json()) == classes
+    assert Classes(("a", "b"), classes.palette, 255) == classes
+    assert Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)).std == (0.25, 0.25, 0.25)
 
 
 @pytest.mark.parametrize(

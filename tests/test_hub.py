@@ -199,7 +199,7 @@ def test_from_pretrained_takes_names_and_paths(
         loaded = featherseg.load(checkpoint, "cpu")(PICTURE, "own").scores  # whose batch norms are folded
         np.testing.assert_allclose(engine(PICTURE), loaded, rtol=1e-4, atol=1e-6)
     onnx = write_network(tmp_path / "net.onnx")
-    with pytest.raises(FeathersegError, match=r"backend torch runs \.safetensors"):
+    with pytest.raises(FeathersegError, match=r"backend torch runs \.safetensors files: give the checkpoint"):
         featherseg.from_pretrained(onnx)
 
 

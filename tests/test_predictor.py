@@ -309,6 +309,11 @@ def test_names_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         hub.load("tiny-rbg")
     with pytest.raises(FeathersegError, match=r"expected a file \.safetensors"):
         hub.load("tiny-rgb", backend="torch")
+    with pytest.raises(FeathersegError, match=r"expected a file \.xml.*: tiny-rgb\.xml is looked for in "):
+        weights.find("tiny-rgb", [".xml"])
+    (own / "tiny-rgb.safetensors").touch()
+    with pytest.raises(FeathersegError, match="featherseg export tiny-rgb --to openvino writes one"):
+        weights.find("tiny-rgb", [".xml"])
 
 
 def test_a_run_directory_gives_its_best_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
