@@ -27,7 +27,7 @@ def zoo() -> ModuleType:
 
 @pytest.fixture
 def card(zoo: ModuleType) -> dict[str, Any]:
-    return copy.deepcopy(next(card for card in zoo.read_cards() if card["model"]["name"] == "smp_deeplabv3plus"))
+    return copy.deepcopy(next(card for card in zoo.read_cards() if card["name"] == "smp_deeplabv3plus-camvid"))
 
 
 def test_the_pages_are_those_of_the_cards(zoo: ModuleType) -> None:
