@@ -204,8 +204,8 @@ TABLES = (
         "Every network under the same training, `MODEL_zoo_voc7`, for as many epochs of 3,151 pictures as the row "
         "says; scored on 231 val pictures at about 320x320 pixels. The pictures are a part of VOC's augmented set, "
         "encoded anew, in a split of its own: on the whole of VOC the commands are another training. "
-        "After one epoch caspp_deeplab has hardly begun to tell cows, and the peer leads; after four it is hybrid_fusion "
-        "that leads, by less than the spread over the pictures, one seed each.",
+        "After one epoch caspp_deeplab has hardly begun to tell cows, and the peer leads; after four it is "
+        "hybrid_fusion that leads, by less than the spread over the pictures, one seed each.",
         belongs=lambda card: card["data"]["format"].startswith("voc"),
     ),
 )
